@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ops of curta-arithmetic.md sections 2 and 4, on rows of tokens (first axis)."""
+
+import math
+
+import numpy as np
+
+from curta_arithmetic import (I32, bits, block, clamp, clamp32, cos, exp15, fits, i64, mul, norm,
+                              quantize, rescale, round_shift, sigmoid, sin)
+from curta_tensors import GRID
+
+
+def expanded(t):
+    """W / (m * 2^-exponent) as integers [N][K]: s * c + o, or c."""
+    w = t.codes
+    if t.scales is not None:
+        column_group = np.arange(t.columns) // t.group if t.group else np.zeros(t.columns, int)
+        w = w * t.scales[:, column_group]
+        if t.offsets is not None:
+            w = w + t.offsets[:, column_group]
+    return w
+
+
+def shift_of(t):
+    """shift(W)."""
+    if t.encoding == GRID:
+        C = 127 if t.bits == 8 else 1 << (t.bits - 1)
+    else:
+        C = 32767
+    if t.scales is not None:
+        C *= 255
+    if t.offsets is not None:
+        C += 32767
+    U = 127 * t.columns * C * 65535
+    assert U < 1 << 56
+    return max(0, U.bit_length() - 30)
+
+
+class Weight:
+    """A tensor ready for products: floats whose products and sums are exact below 2^53."""
+
+    def __init__(self, t):
+        self.tensor, self.shift, self.whole = t, shift_of(t), expanded(t)
+        self.floats = self.whole.astype(np.float64).T.copy()
+        assert 127 * t.columns * int(np.max(np.abs(self.whole))) < 1 << 53
+
+    def product(self, q, m, e):
+        """z [rows][N] and its scale (m, e) [rows]."""
+        S = (q.astype(np.float64) @ self.floats).astype(np.int64)
+        z = round_shift(fits(S * self.tensor.mantissas, 1 << 56), self.shift)
+        return fits(z, 1 << 30), m, e + self.tensor.exponent - self.shift
+
+
+def embed(weight, tokens, fraction):
+    """Rows of fixed numbers."""
+    t = weight.tensor
+    w = weight.whole[tokens] * t.mantissas[tokens][:, None]
+    return clamp32(rescale(w, t.exponent - fraction))
+
+
+def inverse_rms(square_sum, width, eps, s):
+    """The scale 1 / sqrt(T / K) from the sum of squares of a row of block codes."""
+    T = max(1, square_sum + width * (eps >> min(2 * s, 62)))
+    a = 61 - T.bit_length()
+    v = (T << a) // width if a >= 0 else (T >> -a) // width
+    assert a >= 0
+    b = 61 - v.bit_length()
+    b += (a + b) & 1
+    r = math.isqrt(v << b)
+    assert 1 << 30 <= r < 1 << 31
+    m, e = norm((1 << 62) // r, 62 - (a + b) // 2)
+    return int(m), int(e)
+
+
+def norm_quant(x, gamma, eps):
+    """RMS norm: codes and scales."""
+    y, s = block(x)
+    sums = np.sum(y * y, axis=-1)
+    scales = [inverse_rms(int(total), x.shape[-1], eps, int(shift))
+              for total, shift in zip(sums, s)]
+    inv = i64([scale[0] for scale in scales]), i64([scale[1] for scale in scales])
+    t = fits(y * gamma.codes[0], I32)
+    return quantize(t, mul(inv, norm(gamma.mantissas[0], gamma.exponent)))
+
+
+def linear_add(total, z, m, e, fraction):
+    """The residual sum."""
+    return clamp32(total + rescale(z * m[:, None], (e - fraction)[:, None]))
+
+
+def hadamard(width):
+    """The Sylvester-Hadamard matrix."""
+    H = np.ones((1, 1), np.int64)
+    while H.shape[0] < width:
+        H = np.block([[H, H], [H, -H]])
+    return H
+
+
+def turn(y, positions, phases, pairing, with_hadamard):
+    """Heads y [rows][heads][w] turned by their positions and multiplied by H."""
+    if phases is not None:
+        f = phases.codes[0]
+        r = len(f)
+        h = (i64(positions)[:, None] * f & 0xFFFFFFFF)[:, None, :]
+        c, s = cos(h), sin(h)
+        first = slice(0, 2 * r, 2) if pairing == 1 else slice(0, r)
+        second = slice(1, 2 * r, 2) if pairing == 1 else slice(r, 2 * r)
+        a, b = y[..., first], y[..., second]
+        y = y.copy()
+        y[..., first], y[..., second] = (round_shift(a * c - b * s, 15),
+                                         round_shift(a * s + b * c, 15))
+    return y @ hadamard(y.shape[-1]) if with_hadamard else y
+
+
+def head_quant(z, m, e, heads, positions, phases, pairing, with_hadamard):
+    """Codes [rows][heads][w] and scales [rows][heads]."""
+    y, s = block(z)
+    y = turn(y.reshape(len(y), heads, -1), positions, phases, pairing, with_hadamard)
+    return quantize(y, (np.broadcast_to(m[:, None], y.shape[:2]), (e - s)[:, None]))
+
+
+def attend(q, sq, keys, ks, values, vs, operand):
+    """One token's row: q [heads][w]; keys, values [positions][kv heads][w] with scales
+    (m, e) [positions][kv heads]. Gives codes [heads * w] and one scale."""
+    heads = len(q)
+    share = heads // keys.shape[1]
+    spread = np.arange(heads) // share
+    mq, eq = mul(sq, operand)
+    K, V = keys[:, spread], values[:, spread]
+    A = np.einsum("hw,jhw->hj", q, K)
+    mk, ek = ks[0][:, spread].T, ks[1][:, spread].T
+    t = clamp(rescale(round_shift(A * mk, 14) * mq[:, None], ek + eq[:, None] - 30), 1 << 30)
+    w = exp15(np.max(t, axis=1, keepdims=True) - t)
+    D = np.sum(w, axis=1)
+    mv, ev = vs[0][:, spread].T, vs[1][:, spread].T
+    e0 = np.min(ev, axis=1, keepdims=True)
+    u = w * mv
+    s = np.maximum(0, bits(np.max(u >> np.minimum(ev - e0, 31), axis=1)) - 15)
+    c = np.minimum(32767, round_shift(u, np.minimum(ev - e0 + s[:, None], 62)))
+    O = np.einsum("hj,jhw->hw", c, V)
+    R = (np.int64(1) << (15 + bits(D))) // D
+    assert np.all((R > 1 << 15) & (R <= 1 << 16))
+    y, s2 = block(O)
+    x = 15 + bits(D) + e0[:, 0] - s - s2
+    x0 = np.min(x)
+    o = round_shift(y * R[:, None], np.minimum(x - x0, 62)[:, None])
+    return quantize(o.reshape(-1), (np.int64(32768), x0 + 15))
+
+
+def gate_quant(zg, mg, eg, zu, mu, eu):
+    """SiLU(gate) * up as codes and scales."""
+    g = clamp(rescale(zg * mg[:, None], (eg - 16)[:, None]), 1 << 30)
+    f = sigmoid(np.abs(g))
+    a = round_shift(g * np.where(g < 0, 32768 - f, f), 15)
+    (y, s), (y2, s2) = block(a), block(zu)
+    return quantize(y * y2, (mu, eu + 16 - s - s2))
+
+
+def logits(z, m, e):
+    """Fixed numbers with fraction 16."""
+    return clamp32(rescale(z * m[:, None], (e - 16)[:, None]))

@@ -1,0 +1,188 @@
+// Curta: run .curta files with whole numbers only.
+// SPDX-License-Identifier: Apache-2.0
+//
+//   curta_options options = curta_default_options();
+//   curta_plan_info plan = {.struct_size = sizeof plan};
+//   curta_plan(file, file_size, &options, &plan);            // how much memory, to the byte
+//   void *arena = aligned_alloc(64, plan.arena_bytes);       // the only memory there is
+//   curta_session *session;
+//   curta_session_init(file, file_size, &options, arena, plan.arena_bytes, &session);
+//   curta_step(session, tokens, count, 1);                   // prompt, in chunks of plan.chunk
+//   curta_sample(session, &sampling, &token);                // next token; step it, and so on
+//
+// The library allocates nothing, calls nothing but memcpy, memmove, memset (and getauxval on
+// aarch64), and uses no floating-point instruction. The same file and tokens give the same bits on
+// every processor, with any number of threads and any split of the tokens into steps.
+//
+// Untrusted files are in scope: a malformed file gives a status, never a crash.
+//
+// A session is used by one thread at a time. Different sessions are independent and may share the
+// bytes of a file. The file's bytes must stay in place and unchanged while a session uses them.
+
+#ifndef CURTA_H
+#define CURTA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CURTA_API __attribute__((visibility("default")))
+#else
+#define CURTA_API
+#endif
+
+#define CURTA_VERSION_MAJOR 0
+#define CURTA_VERSION_MINOR 1
+#define CURTA_VERSION_PATCH 0
+
+/// Why a call failed; `Formats/registry.tsv` says what each means.
+typedef int32_t curta_status;
+enum {
+  CURTA_OK = 0,
+  CURTA_TRUNCATED = 1,
+  CURTA_BAD_MAGIC = 2,
+  CURTA_BAD_VERSION = 3,
+  CURTA_BAD_CHECKSUM = 4,
+  CURTA_BAD_SIZE = 5,
+  CURTA_BAD_LAYOUT = 6,
+  CURTA_BAD_PADDING = 7,
+  CURTA_DUPLICATE = 8,
+  CURTA_MISSING = 9,
+  CURTA_UNKNOWN = 10,
+  CURTA_BAD_FRAME = 11,
+  CURTA_BAD_TEXT = 12,
+  CURTA_BAD_METADATA = 13,
+  CURTA_BAD_TENSOR = 14,
+  CURTA_BAD_PAYLOAD = 15,
+  CURTA_BAD_PROGRAM = 16,
+  CURTA_BAD_PLAN = 17,
+  CURTA_BAD_TOKENIZER = 18,
+  CURTA_OVER_LIMIT = 19,
+  CURTA_UNSUPPORTED = 20,
+  CURTA_BAD_ARGUMENT = 21,
+  CURTA_ARENA_TOO_SMALL = 22,
+  CURTA_CONTEXT_FULL = 23,
+  CURTA_CODEC_MISSING = 24,
+  CURTA_UNALIGNED = 25,
+  CURTA_OUTPUT_TOO_SMALL = 26,
+};
+
+/// Decodes one zstd frame of `source_size` bytes to exactly `target_size` bytes; returns 0 when it
+/// used all of the source and filled all of the target, anything else otherwise.
+/// `ZSTD_decompress` in one line: see `Examples/c-app`.
+typedef int32_t (*curta_decode_function)(void *context, const void *source, size_t source_size,
+                                         void *target, size_t target_size);
+
+/// One part of a piece of work: 0 <= part < parts.
+typedef void (*curta_task_function)(void *argument, uint32_t part, uint32_t parts);
+
+/// Calls `task(argument, part, parts)` once for every part, on any threads, and returns when all
+/// are done. `curta_pool_run` of curta_platform.h is one.
+typedef void (*curta_parallel_function)(void *context, curta_task_function task, void *argument,
+                                        uint32_t parts);
+
+/// What a session is to be. Start from `curta_default_options()`. Zero means the default.
+typedef struct curta_options {
+  uint32_t struct_size;  // sizeof(curta_options)
+  uint32_t context;      // positions, prompt and answer together; default: the file's
+  uint32_t chunk;        // most tokens in a step; default: 64, or context if less
+  uint32_t outputs;      // most rows of logits in a step; default: 1
+  uint32_t threads;      // parts that work is split into; default: 1; above 1 needs `parallel`
+  uint32_t kernels;      // 1 + index of an instruction set (1: scalar); default: the fastest
+  curta_parallel_function parallel;
+  void *parallel_context;
+  curta_decode_function zstd;  // needed by files with zstd sections only
+  void *zstd_context;
+} curta_options;
+
+/// What a session takes, in bytes; the parts add up to `arena_bytes`.
+typedef struct curta_plan_info {
+  uint32_t struct_size;  // sizeof(curta_plan_info), set by the caller
+  uint32_t context, chunk, outputs, threads;
+  uint32_t vocabulary;
+  uint64_t arena_bytes;
+  uint64_t session_bytes;    // tables of this session
+  uint64_t weight_bytes;     // decoded or unpacked sections; stored ones are used where they lie
+  uint64_t buffer_bytes;     // activations of one step
+  uint64_t state_bytes;      // key and value caches
+  uint64_t scratch_bytes;    // of threads, sampling and tokenizer
+  uint64_t identity;         // hash that names the model
+  uint32_t error_section;    // on failure: kind of the section, 0 for header and directory
+  uint64_t error_offset;     // on failure: byte in the file or in the decoded section
+} curta_plan_info;
+
+/// How to choose the next token: `Formats/curta-arithmetic.md` section 5. All integers.
+typedef struct curta_sampling {
+  uint32_t struct_size;         // sizeof(curta_sampling)
+  uint32_t temperature;         // units of 2^-16; 0: the likeliest token
+  uint32_t top_k;               // 0: off
+  uint32_t top_p;               // units of 2^-16; 0: off
+  uint32_t min_p;               // units of 2^-16; 0: off
+  uint32_t repetition_penalty;  // units of 2^-14; 0: off
+  uint32_t penalty_window;      // tokens that the penalty looks back at
+} curta_sampling;
+
+typedef struct curta_session curta_session;
+
+/// Major * 10000 + minor * 100 + patch of the library, to compare with the header's.
+CURTA_API uint32_t curta_version(void);
+
+CURTA_API curta_options curta_default_options(void);
+
+/// Checks the file's header, directory, tensors and program, and says what a session will take.
+/// Reads O(size of those) bytes and writes `*plan` only. `file` is aligned to 64 bytes.
+CURTA_API curta_status curta_plan(const void *file, size_t file_size, const curta_options *options,
+                                  curta_plan_info *plan);
+
+/// Checks all of the file, and makes a session in `arena` (64-byte aligned, at least
+/// `arena_bytes` of the plan). Nothing is allocated, then or later.
+CURTA_API curta_status curta_session_init(const void *file, size_t file_size,
+                                          const curta_options *options, void *arena,
+                                          size_t arena_size, curta_session **session);
+
+/// Feeds `count` tokens (1 … chunk) behind those already there; computes logits for the last
+/// `outputs` (1 … plan.outputs, at most count) of them. On error nothing has changed.
+CURTA_API curta_status curta_step(curta_session *session, const int32_t *tokens, size_t count,
+                                  size_t outputs);
+
+/// Logits of output row `row` of the last step: `vocabulary` integers in units of 2^-16 (natural
+/// logarithm). NULL when there is no such row. Valid until the next call with this session.
+CURTA_API const int32_t *curta_logits(const curta_session *session, size_t row);
+
+/// Tokens fed so far.
+CURTA_API size_t curta_past(const curta_session *session);
+
+/// Forgets all tokens from position `past` on (0: all of them).
+CURTA_API curta_status curta_rewind(curta_session *session, size_t past);
+
+/// Starts the random numbers of `curta_sample` anew.
+CURTA_API void curta_seed(curta_session *session, uint64_t seed);
+
+/// Chooses a token from the last row of logits. Feed it with `curta_step` to go on.
+CURTA_API curta_status curta_sample(curta_session *session, const curta_sampling *sampling,
+                                    int32_t *token);
+
+/// Encodes UTF-8 text. `tokens` has room for `capacity` ids; a text of n bytes needs at most
+/// n + 2. `scratch` needs `curta_encode_scratch(session, n)` bytes, aligned to 8.
+/// `unsupported` when the file has no tokenizer.
+CURTA_API curta_status curta_encode(const curta_session *session, const char *text, size_t size,
+                                    int32_t *tokens, size_t capacity, size_t *count, void *scratch,
+                                    size_t scratch_size);
+CURTA_API size_t curta_encode_scratch(const curta_session *session, size_t text_size);
+
+/// Decodes one token more of a text, keeping back an incomplete character. `text` gets `*size`
+/// bytes, not terminated; 4 096 bytes of room always do. A token of -1 begins a new text.
+CURTA_API curta_status curta_decode(curta_session *session, int32_t token, char *text,
+                                    size_t capacity, size_t *size);
+
+/// 1 when the token ends a text, else 0.
+CURTA_API int32_t curta_is_end(const curta_session *session, int32_t token);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,102 @@
+// From a checkpoint on disk to a .curta file on disk.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaImport
+import CurtaQuantize
+import CurtaWrite
+import Foundation
+
+/// A conversion: what to read, how to quantize it.
+public struct Conversion: Sendable {
+  /// A Hugging Face folder or a llama2.c `.bin`.
+  public var source: String
+  /// A tokenizer to use instead of the one beside the weights.
+  public var tokenizer: String?
+  public var recipe: Recipe
+  public var codec: CodecChoice
+
+  public init(
+    source: String, tokenizer: String? = nil, recipe: Recipe, codec: CodecChoice = .auto
+  ) {
+    self.source = source
+    self.tokenizer = tokenizer
+    self.recipe = recipe
+    self.codec = codec
+  }
+
+  /// Sizes that the file will have before compression. Throws `ImportError`, `ConversionError`.
+  public func plan() throws -> ConversionPlan {
+    try ConversionPlan(loadCheckpoint(source, tokenizer: tokenizer), recipe: recipe)
+  }
+
+  /// Converts and writes `output`, which appears whole or not at all.
+  ///
+  /// The finished bytes are given to `check` before they get their name. `progress` is told each
+  /// stage as it begins. The same source and recipe give the same bytes. Throws `ImportError`,
+  /// `ConversionError`, `WriteError`, or what `check` throws.
+  public func run(
+    to output: String, progress: (ConversionStage) -> Void = { _ in },
+    check: (ByteView) throws -> Void = checkFormat
+  ) throws -> ConversionReport {
+    let clock = ContinuousClock()
+    let start = clock.now
+    progress(.reading)
+    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer)
+    let contents = try Conversion.contents(
+      checkpoint, name: modelName, recipe: recipe, progress: progress)
+    progress(.writing)
+    let sizes = try writeCurta(contents, to: output, codec: codec, verify: check)
+    return ConversionReport(
+      sizes: sizes, recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
+      float32Bytes: checkpoint.floatBytes, duration: clock.now - start)
+  }
+
+  /// Everything that goes into the file of a checkpoint.
+  public static func contents(
+    _ checkpoint: Checkpoint, name: String, recipe: Recipe,
+    progress: (ConversionStage) -> Void = { _ in }
+  ) throws -> FileContents {
+    let tokenizer = try tokenizerSection(of: checkpoint)
+    let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    let lowered = try withoutActuallyEscaping(progress) { progress in
+      try Lowering(
+        weights: checkpoint.weights, recipe: recipe, begin: checkpoint.bos, progress: progress
+      ).run()
+    }
+    return FileContents(
+      metadata: metadata, tokenizer: tokenizer.isEmpty ? nil : tokenizer,
+      tensors: lowered.tensors, program: lowered.program)
+  }
+
+  /// Name of the source without its folder and ending.
+  private var modelName: String {
+    let url = URL(fileURLWithPath: source).standardizedFileURL
+    return url.pathExtension == "bin"
+      ? url.deletingPathExtension().lastPathComponent : url.lastPathComponent
+  }
+
+  /// Everything that a reader checks short of running the file: layout, all hashes, metadata,
+  /// tensors and program.
+  public static func checkFormat(_ bytes: ByteView) throws {
+    let file = try CurtaFile(bytes)
+    _ = try file.metadata()
+    _ = try file.program(file.tensors())
+    try file.verifyPayload()
+  }
+}
+
+/// What a conversion gave.
+public struct ConversionReport: Sendable {
+  public var sizes: SizeReport
+  public var recipe: String
+  public var parameters: Int
+  /// Bytes of all parameters as float32.
+  public var float32Bytes: Int
+  public var duration: Duration
+
+  /// How many times smaller the file is than its parameters as float32.
+  public var ratio: Double { Double(float32Bytes) / Double(sizes.fileSize) }
+  /// Bits of the file for each parameter.
+  public var bitsPerParameter: Double { Double(sizes.fileSize) * 8 / Double(parameters) }
+}

@@ -1,0 +1,69 @@
+// What a file says of its origin: source hashes, recipe, tool, sizes, suggested sampling.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaImport
+import CurtaQuantize
+import CurtaWrite
+import Foundation
+
+/// Version of the converter, as `tool` in the metadata of its files.
+public let converterName = "curta 0.1.0"
+
+enum Provenance {
+  /// Lines of `sha256sum`: hash, two spaces, name.
+  ///
+  /// Throws `ImportError.unreadable`.
+  static func listing(_ files: [SourceFile]) throws(ImportError) -> String {
+    var text = ""
+    for file in files.sorted(by: { $0.name < $1.name }) {
+      text += "\(try hash(file.path))  \(file.name)\n"
+    }
+    return text
+  }
+
+  /// SHA-256 of a file, read in pieces of 1 MiB.
+  private static func hash(_ path: String) throws(ImportError) -> String {
+    guard let file = FileHandle(forReadingAtPath: path) else {
+      throw .unreadable(file: path, reason: "cannot be opened")
+    }
+    defer { try? file.close() }
+    var hash = SHA256()
+    do {
+      while let piece = try file.read(upToCount: 1 << 20), !piece.isEmpty {
+        piece.withUnsafeBytes { hash.update($0) }
+      }
+    } catch {
+      throw .unreadable(file: path, reason: error.localizedDescription)
+    }
+    return hash.hexDigest()
+  }
+
+  /// The metadata of a converted checkpoint. The same checkpoint gives the same entries: no times,
+  /// no paths, no names of machines.
+  static func metadata(
+    _ checkpoint: Checkpoint, name: String, recipe: Recipe
+  ) throws(ImportError) -> [String: MetadataValue] {
+    let listing = try listing(checkpoint.sourceFiles)
+    var hash = SHA256()
+    hash.update(Array(listing.utf8))
+    var entries: [String: MetadataValue] = [
+      "name": .text(name),
+      "source.files": .text(listing),
+      "source.hash": .text(hash.hexDigest()),
+      "recipe": .text(recipe.name),
+      "tool": .text(converterName),
+      "architecture": .text("llama"),
+      "parameters": .integer(UInt64(checkpoint.weights.parameterCount)),
+      "float32.bytes": .integer(UInt64(checkpoint.floatBytes)),
+    ]
+    let defaults = checkpoint.defaults
+    if let temperature = defaults.temperature {
+      entries["sampling.temperature.q16"] = .integer(UInt64((temperature * 0x1p16).rounded()))
+    }
+    if let topK = defaults.topK { entries["sampling.top_k"] = .integer(UInt64(topK)) }
+    if let topP = defaults.topP {
+      entries["sampling.top_p.q16"] = .integer(UInt64((topP * 0x1p16).rounded()))
+    }
+    return entries
+  }
+}

@@ -1,0 +1,74 @@
+// Attention of one query head over its positions: the definition (curta-arithmetic.md section 4).
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../arithmetic.h"
+#include "../kernels.h"
+
+void curta_scores__scalar(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
+                          int32_t *a) {
+  for (uint32_t j = 0; j < n; j++) {
+    const int8_t *row = k + (size_t)j * width;
+    int32_t dot = 0;
+    for (uint32_t i = 0; i < width; i++)
+      dot += q[i] * row[i];
+    a[j] = dot;
+  }
+}
+
+int32_t curta_score_logits__scalar(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
+                                   int32_t e) {
+  int32_t most = INT32_MIN;
+  for (uint32_t j = 0; j < n; j++) {
+    const int64_t score = curta_round((int64_t)a[j] * k[j].m, 14); // abs <= 2^24
+    const int32_t t = (int32_t)curta_clamp(curta_rescale(score * m, k[j].e + e), 1 << 30);
+    a[j] = t;
+    most = t > most ? t : most;
+  }
+  return most;
+}
+
+/// exp15(d) ~ 2^15 * 2^-(d / 2^16): a table of step 1/32 on one octave, interpolated.
+static inline uint32_t exp15(uint32_t d) {
+  const uint32_t n = d >> 16, i = (d >> 11) & 31, r = d & 2047;
+  const uint32_t high = curta_exp15_table[i], low = curta_exp15_table[i + 1];
+  return (uint32_t)curta_round(high - curta_round((high - low) * r, 11), n < 31 ? n : 31);
+}
+
+uint32_t curta_score_weights__scalar(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
+                                     uint64_t *total, int32_t *least) {
+  uint64_t sum = 0;
+  int32_t e0 = INT32_MAX;
+  for (uint32_t j = 0; j < n; j++) {
+    const uint32_t w = exp15((uint32_t)max - (uint32_t)t[j]);
+    sum += w;
+    t[j] = (int32_t)(w * v[j].m); // < 2^31
+    e0 = v[j].e < e0 ? v[j].e : e0;
+  }
+  uint32_t most = 0;
+  for (uint32_t j = 0; j < n; j++) {
+    const uint32_t up = (uint32_t)v[j].e - (uint32_t)e0;
+    const uint32_t u = (uint32_t)t[j] >> (up < 31 ? up : 31);
+    most = u > most ? u : most;
+  }
+  *total = sum;
+  *least = e0;
+  return most;
+}
+
+void curta_narrow_weights__scalar(const uint32_t *u, const curta_scale *v, uint32_t n,
+                                  int32_t least, uint32_t s, int16_t *c) {
+  for (uint32_t j = 0; j < n; j++) {
+    const uint64_t down = (uint64_t)((uint32_t)v[j].e - (uint32_t)least) + s;
+    const int64_t x = curta_round(u[j], down < 62 ? (uint32_t)down : 62);
+    c[j] = (int16_t)(x < 32767 ? x : 32767);
+  }
+}
+
+void curta_weighted_sum__scalar(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
+                                int64_t *o) {
+  for (uint32_t i = 0; i < width; i++)
+    o[i] = 0;
+  for (uint32_t j = 0; j < n; j++)
+    for (uint32_t i = 0; i < width; i++)
+      o[i] += c[j] * v[(size_t)j * width + i];
+}

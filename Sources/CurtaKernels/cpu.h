@@ -1,0 +1,15 @@
+// What the processor can run, asked at run time.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_CPU_H
+#define CURTA_CPU_H
+
+#if defined(__x86_64__)
+/// 1 when the processor has AVX2 and the operating system saves its registers.
+int curta_cpu_avx2(void);
+#elif defined(__aarch64__)
+/// 1 when the processor has SDOT (FEAT_DotProd).
+int curta_cpu_dotprod(void);
+#endif
+
+#endif

@@ -1,0 +1,69 @@
+// The tables of kernels and the choice between them.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cpu.h"
+#include "kernels.h"
+
+#define KERNEL(kernel, avx2, neon, neon_dotprod) .kernel = curta_##kernel##__scalar,
+const curta_kernels curta_kernels_scalar = {
+#include "kernels.inc"
+    .name = "scalar"};
+#undef KERNEL
+
+#if defined(__x86_64__)
+
+#define KERNEL(kernel, avx2, neon, neon_dotprod) .kernel = curta_##kernel##__##avx2,
+static const curta_kernels kernels_avx2 = {
+#include "kernels.inc"
+    .name = "avx2"};
+#undef KERNEL
+
+uint32_t curta_kernels_count(void) { return 2; }
+
+const curta_kernels *curta_kernels_at(uint32_t i) {
+  if (i == 0)
+    return &curta_kernels_scalar;
+  return i == 1 && curta_cpu_avx2() ? &kernels_avx2 : 0;
+}
+
+#elif defined(__aarch64__)
+
+#define KERNEL(kernel, avx2, neon, neon_dotprod) .kernel = curta_##kernel##__##neon,
+static const curta_kernels kernels_neon = {
+#include "kernels.inc"
+    .name = "neon"};
+#undef KERNEL
+
+#define KERNEL(kernel, avx2, neon, neon_dotprod) .kernel = curta_##kernel##__##neon_dotprod,
+static const curta_kernels kernels_neon_dotprod = {
+#include "kernels.inc"
+    .name = "neon_dotprod"};
+#undef KERNEL
+
+uint32_t curta_kernels_count(void) { return 3; }
+
+const curta_kernels *curta_kernels_at(uint32_t i) {
+  if (i == 0)
+    return &curta_kernels_scalar;
+  if (i == 1)
+    return &kernels_neon; // part of the aarch64 baseline
+  return i == 2 && curta_cpu_dotprod() ? &kernels_neon_dotprod : 0;
+}
+
+#else
+
+uint32_t curta_kernels_count(void) { return 1; }
+
+const curta_kernels *curta_kernels_at(uint32_t i) { return i == 0 ? &curta_kernels_scalar : 0; }
+
+#endif
+
+const curta_kernels *curta_kernels_best(void) {
+  const curta_kernels *best = &curta_kernels_scalar;
+  for (uint32_t i = 1; i < curta_kernels_count(); i++) {
+    const curta_kernels *set = curta_kernels_at(i);
+    if (set)
+      best = set;
+  }
+  return best;
+}

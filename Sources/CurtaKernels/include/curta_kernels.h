@@ -1,0 +1,130 @@
+// The loops of the runtime: one table of functions for each instruction set, all equal bit for bit.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Integers only. `round(x, s)`, `rescale` and `clamp` are those of Formats/curta-arithmetic.md.
+// Per-row scalars (scales, shifts, reciprocals) are computed by the caller.
+
+#ifndef CURTA_KERNELS_H
+#define CURTA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// The number m * 2^-e, 2^15 <= m < 2^16.
+typedef struct {
+  uint32_t m;
+  int32_t e;
+} curta_scale;
+
+/// Rows of int8 codes. `stride` is `width` rounded up to 64; codes past `width` are 0.
+typedef struct {
+  int8_t *codes;         // [rows][stride]
+  int16_t *sums;         // [rows][stride / 32], sum of each block of 32 codes
+  curta_scale *scales;   // [rows][scales_per_row]
+  uint32_t width;
+  uint32_t stride;
+  uint32_t scales_per_row;
+} curta_codes;
+
+enum {
+  CURTA_WEIGHT_NIBBLES = 4, // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
+  CURTA_WEIGHT_BYTES = 8,   // int8 codes, row padded with 0 to a multiple of 32; any other grid
+  CURTA_WEIGHT_WIDE = 16,   // int16 codes, rows not padded
+};
+
+/// A tensor as the product kernels read it.
+typedef struct {
+  const void *codes;             // [rows][row_bytes]
+  const uint16_t *mantissas;     // [rows]
+  const uint8_t *group_scales;   // [rows][groups], or NULL: 1
+  const int16_t *group_offsets;  // [rows][groups], or NULL: 0; needs group_scales
+  uint32_t kind;                 // CURTA_WEIGHT_...
+  uint32_t rows;                 // N
+  uint32_t columns;              // K
+  uint32_t row_bytes;
+  uint32_t groups;               // G
+  uint32_t group_blocks;         // blocks of 32 columns in a group (of the whole row when G is 1)
+  uint32_t shift;                // shift(W)
+  int32_t exponent;
+} curta_weight;
+
+typedef struct {
+  /// z[t * z_stride + n - n0] = round(S[t][n] * m[n], shift) for t0 <= t < t1, n0 <= n < n1, where
+  /// S is the exact sum of curta-arithmetic.md section 2. One for each weight kind.
+  void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+  void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+  void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+
+  /// Largest abs(x[i]); x[i] > INT32_MIN.
+  uint32_t (*maxabs_i32)(const int32_t *x, uint32_t n);
+  uint32_t (*maxabs_i16)(const int16_t *x, uint32_t n);
+  /// y[i] = clamp(round(x[i], s), 32767), 0 <= s <= 16.
+  void (*narrow)(const int32_t *x, uint32_t n, uint32_t s, int16_t *y);
+  /// Sum of y[i]^2.
+  uint64_t (*sum_squares)(const int16_t *y, uint32_t n);
+  /// t[i] = a[i] * b[i].
+  void (*multiply)(const int16_t *a, const int16_t *b, uint32_t n, int32_t *t);
+  /// q[i] = clamp(round(y[i] * r, p), 127); y[i] * r + 2^(p-1) fits int32; 9 <= p <= 23.
+  void (*quantize)(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q);
+  /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
+  void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
+
+  /// sum[i] = clamp32(sum[i] + rescale(z[i] * m, s)), abs(z[i]) <= 2^30, m < 2^16, any s.
+  void (*add_rescaled)(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s);
+  /// g = clamp(rescale(zg[i] * m, s), 2^30); a[i] = round(g * f(g), 15), f the logistic function.
+  void (*silu)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, int32_t *a);
+
+  /// Rotates `pairs` pairs in place: interleaved (y[2i], y[2i+1]) or half-split (y[i], y[i+pairs]),
+  /// by cosines and sines in Q15; abs(y) <= 32767 before.
+  void (*rotate_interleaved)(int32_t *y, const int32_t *cosine, const int32_t *sine, uint32_t pairs);
+  void (*rotate_half_split)(int32_t *y, const int32_t *cosine, const int32_t *sine, uint32_t pairs);
+  /// y = H y, Sylvester-Hadamard of size n, a power of two up to 256, not normalised.
+  void (*hadamard)(int32_t *y, uint32_t n);
+
+  /// a[j] = sum over i < width of q[i] * k[j * width + i], 0 <= j < n.
+  void (*scores)(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a);
+  /// t[j] = clamp(rescale(round(a[j] * k[j].m, 14) * m, k[j].e + e), 2^30), in place of a[j];
+  /// returns the largest. abs(a[j]) <= 2^22, n >= 1.
+  int32_t (*score_logits)(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m, int32_t e);
+  /// u[j] = exp15(max - t[j]) * v[j].m, in place of t[j] (as uint32); *total = sum of exp15;
+  /// *least = least v[j].e; returns the largest u[j] >> min(v[j].e - *least, 31).
+  uint32_t (*score_weights)(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
+                            uint64_t *total, int32_t *least);
+  /// c[j] = min(32767, round(u[j], min(v[j].e - least + s, 62))).
+  void (*narrow_weights)(const uint32_t *u, const curta_scale *v, uint32_t n, int32_t least,
+                         uint32_t s, int16_t *c);
+  /// o[i] = sum over j < n of c[j] * v[j * width + i].
+  void (*weighted_sum)(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n, int64_t *o);
+
+  const char *name; // "scalar", "avx2", "neon", "neon_dotprod"
+} curta_kernels;
+
+/// The sets compiled into this library, slowest first; `scalar` is the definition.
+extern const curta_kernels curta_kernels_scalar;
+uint32_t curta_kernels_count(void);
+/// Set `i`, or NULL when this processor cannot run it.
+const curta_kernels *curta_kernels_at(uint32_t i);
+/// The fastest set that this processor can run.
+const curta_kernels *curta_kernels_best(void);
+
+// Tables of curta-arithmetic.md section 3.
+extern const uint16_t curta_exp15_table[33];
+extern const uint32_t curta_exp30_table[33];
+extern const uint16_t curta_sigmoid_table[514];
+extern const int16_t curta_sine_table[258];
+
+// Swift sees the arrays above as tuples; these are pointers to their first entries.
+static inline const uint32_t *curta_exp30_entries(void) { return curta_exp30_table; }
+static inline const int16_t *curta_sine_entries(void) { return curta_sine_table; }
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+// Blocks, squares and codes of activations: the definition (curta-arithmetic.md sections 1 and 4).
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../arithmetic.h"
+#include "../kernels.h"
+
+uint32_t curta_maxabs_i32__scalar(const int32_t *x, uint32_t n) {
+  int32_t most = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const int32_t a = x[i] < 0 ? -x[i] : x[i];
+    most = a > most ? a : most;
+  }
+  return (uint32_t)most;
+}
+
+uint32_t curta_maxabs_i16__scalar(const int16_t *x, uint32_t n) {
+  int32_t most = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const int32_t a = x[i] < 0 ? -x[i] : x[i];
+    most = a > most ? a : most;
+  }
+  return (uint32_t)most;
+}
+
+void curta_narrow__scalar(const int32_t *x, uint32_t n, uint32_t s, int16_t *y) {
+  for (uint32_t i = 0; i < n; i++)
+    y[i] = (int16_t)curta_clamp(curta_round(x[i], s), 32767);
+}
+
+uint64_t curta_sum_squares__scalar(const int16_t *y, uint32_t n) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < n; i++)
+    sum += (uint32_t)(y[i] * y[i]);
+  return sum;
+}
+
+void curta_multiply__scalar(const int16_t *a, const int16_t *b, uint32_t n, int32_t *t) {
+  for (uint32_t i = 0; i < n; i++)
+    t[i] = a[i] * b[i];
+}
+
+void curta_quantize__scalar(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q) {
+  for (uint32_t i = 0; i < n; i++)
+    q[i] = (int8_t)curta_clamp(curta_round(y[i] * (int32_t)r, p), 127);
+}
+
+void curta_block_sums__scalar(const int8_t *q, uint32_t n, int16_t *sums) {
+  for (uint32_t j = 0; j < n / 32; j++) {
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < 32; i++)
+      sum += q[j * 32 + i];
+    sums[j] = (int16_t)sum;
+  }
+}

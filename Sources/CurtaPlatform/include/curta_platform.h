@@ -1,0 +1,29 @@
+// What the runtime leaves to the operating system: threads. Replace it on bare metal.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_PLATFORM_H
+#define CURTA_PLATFORM_H
+
+#include "curta.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Threads that sleep while there is nothing to do.
+typedef struct curta_pool curta_pool;
+
+/// Starts threads - 1 threads (the caller's is the last one). NULL when the system refuses, or
+/// `threads` is 0 or above 256.
+CURTA_API curta_pool *curta_pool_create(uint32_t threads);
+CURTA_API void curta_pool_destroy(curta_pool *pool);
+
+/// A `curta_parallel_function`; `pool` is the context. Parts beyond the number of threads are
+/// taken in turn. Used by one caller at a time.
+CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument,
+                              uint32_t parts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,179 @@
+// Recipes as JSON: every key and value that is not known is an error that lists the known ones.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What is wrong in a recipe, before it is known which file it is.
+struct RecipeProblem: Error {
+  let reason: String
+}
+
+/// Any key of a JSON object.
+private struct AnyKey: CodingKey {
+  let stringValue: String
+  var intValue: Int? { nil }
+
+  init(stringValue: String) { self.stringValue = stringValue }
+  init?(intValue: Int) { nil }
+}
+
+/// A JSON object of which only these keys are allowed.
+private struct StrictObject {
+  private let container: KeyedDecodingContainer<AnyKey>
+  private let part: String
+
+  init(_ decoder: any Decoder, _ part: String, allowed: [String]) throws {
+    container = try decoder.container(keyedBy: AnyKey.self)
+    self.part = part
+    let unknown = container.allKeys.map(\.stringValue).filter { !allowed.contains($0) }.sorted()
+    if let key = unknown.first {
+      throw RecipeProblem(
+        reason: "\(part) has the unknown key '\(key)'; allowed are "
+          + allowed.joined(separator: ", "))
+    }
+  }
+
+  func value<T: Decodable>(_ type: T.Type, _ key: String) throws -> T? {
+    try container.decodeIfPresent(type, forKey: AnyKey(stringValue: key))
+  }
+
+  /// The value of a key that must be there.
+  func required<T: Decodable>(_ type: T.Type, _ key: String) throws -> T {
+    guard let value = try value(type, key) else {
+      throw RecipeProblem(reason: "\(part) has no '\(key)'")
+    }
+    return value
+  }
+
+  /// A word out of a list.
+  func choice<T: RawRepresentable & CaseIterable>(_ type: T.Type, _ key: String) throws -> T?
+  where T.RawValue == String {
+    guard let word = try value(String.self, key) else { return nil }
+    guard let choice = T(rawValue: word) else {
+      let words = T.allCases.map(\.rawValue).joined(separator: ", ")
+      throw RecipeProblem(reason: "'\(key)' is '\(word)'; allowed are \(words)")
+    }
+    return choice
+  }
+
+  /// The rule in the keys `bits` and `group`.
+  func rule() throws -> TensorRule {
+    let bits = try required(Int.self, "bits")
+    guard (2...8).contains(bits) || bits == 16 else {
+      throw RecipeProblem(reason: "'bits' is \(bits); allowed are 2 to 8, and 16")
+    }
+    let group = try value(GroupWidth.self, "group")?.columns ?? 0
+    guard bits != 16 || group == 0 else {
+      throw RecipeProblem(reason: "'group' is \(group) with 16 bits; allowed is \"row\"")
+    }
+    return TensorRule(bits: bits, group: group)
+  }
+}
+
+/// The value of `group`: a multiple of 32, or "row".
+private struct GroupWidth: Codable {
+  let columns: Int
+
+  init(columns: Int) { self.columns = columns }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let word = try? container.decode(String.self) {
+      guard word == "row" else {
+        throw RecipeProblem(
+          reason: "'group' is '\(word)'; allowed are a multiple of 32, and \"row\"")
+      }
+      columns = 0
+    } else {
+      columns = try container.decode(Int.self)
+      guard columns > 0, columns % 32 == 0, columns <= 1 << 17 else {
+        throw RecipeProblem(
+          reason: "'group' is \(columns); allowed are a multiple of 32, and \"row\"")
+      }
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if columns == 0 { try container.encode("row") } else { try container.encode(columns) }
+  }
+}
+
+/// One element of `rules`.
+private struct RoleRule: Codable {
+  let role: TensorRole
+  let rule: TensorRule
+
+  init(role: TensorRole, rule: TensorRule) {
+    self.role = role
+    self.rule = rule
+  }
+
+  init(from decoder: any Decoder) throws {
+    let object = try StrictObject(decoder, "a rule", allowed: ["role", "bits", "group"])
+    guard let role = try object.choice(TensorRole.self, "role") else {
+      throw RecipeProblem(reason: "a rule has no 'role'")
+    }
+    guard role != .norm else {
+      throw RecipeProblem(reason: "a rule has the role 'norm'; norms are always 16 bits")
+    }
+    self.role = role
+    rule = try object.rule()
+  }
+
+  private enum Keys: CodingKey { case role, bits, group }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Keys.self)
+    try container.encode(role, forKey: .role)
+    try container.encode(rule.bits, forKey: .bits)
+    try container.encode(GroupWidth(columns: rule.group), forKey: .group)
+  }
+}
+
+extension TensorRule: Codable {
+  private enum Keys: CodingKey { case bits, group }
+
+  public init(from decoder: any Decoder) throws {
+    self = try StrictObject(decoder, "'default'", allowed: ["bits", "group"]).rule()
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Keys.self)
+    try container.encode(bits, forKey: .bits)
+    try container.encode(GroupWidth(columns: group), forKey: .group)
+  }
+}
+
+extension Recipe: Codable {
+  private enum Keys: String, CodingKey, CaseIterable {
+    case name, description, clip, standard = "default", rules
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let object = try StrictObject(
+      decoder, "the recipe", allowed: Keys.allCases.map(\.rawValue))
+    self.init(name: try object.required(String.self, "name"))
+    description = try object.value(String.self, "description") ?? description
+    clip = try object.choice(ClipSearch.self, "clip") ?? clip
+    standard = try object.value(TensorRule.self, "default") ?? standard
+    for rule in try object.value([RoleRule].self, "rules") ?? [] {
+      guard rules.updateValue(rule.rule, forKey: rule.role) == nil else {
+        throw RecipeProblem(reason: "two rules have the role '\(rule.role.rawValue)'")
+      }
+    }
+  }
+
+  /// Rules come in the order of `TensorRole`, so that the same recipe gives the same text.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Keys.self)
+    try container.encode(name, forKey: .name)
+    try container.encode(description, forKey: .description)
+    try container.encode(clip, forKey: .clip)
+    try container.encode(standard, forKey: .standard)
+    try container.encode(
+      TensorRole.allCases.compactMap { role in
+        rules[role].map { RoleRule(role: role, rule: $0) }
+      }, forKey: .rules)
+  }
+}

@@ -1,0 +1,139 @@
+// How each kind of tensor is quantized: named recipes and JSON files.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What a tensor does in a decoder.
+public enum TensorRole: String, Sendable, Hashable, CaseIterable, Codable {
+  case embedding
+  case query
+  case key
+  case value
+  case output
+  case gate
+  case up
+  case down
+  case head
+  case norm
+}
+
+/// The encoding of a tensor: a grid of 2 to 8 bits, or wide (16 bits).
+public struct TensorRule: Sendable, Equatable {
+  /// 2…8, or 16.
+  public var bits: Int
+  /// Columns in a group, a multiple of 32; 0 is the whole row.
+  public var group: Int
+
+  public init(bits: Int, group: Int = 0) {
+    self.bits = bits
+    self.group = group
+  }
+}
+
+/// A recipe: for every role of a tensor a rule.
+///
+/// As JSON (`group` is a multiple of 32 or "row"; only `name`, and `bits` of a rule, are needed):
+/// ```
+/// {
+///   "name": "w4", "description": "…", "clip": "search",
+///   "default": {"bits": 4, "group": 64},
+///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}]
+/// }
+/// ```
+/// Norms are always wide. A head that is tied to the embedding follows the embedding's rule.
+public struct Recipe: Sendable, Equatable {
+  public var name: String
+  public var description: String
+  public var clip: ClipSearch
+  /// For the roles that `rules` does not name.
+  public var standard: TensorRule
+  public var rules: [TensorRole: TensorRule]
+
+  public init(
+    name: String, description: String = "", clip: ClipSearch = .search,
+    standard: TensorRule = TensorRule(bits: 8), rules: [TensorRole: TensorRule] = [:]
+  ) {
+    self.name = name
+    self.description = description
+    self.clip = clip
+    self.standard = standard
+    self.rules = rules
+  }
+
+  /// The rule for a role.
+  public func rule(for role: TensorRole) -> TensorRule {
+    role == .norm ? TensorRule(bits: 16) : rules[role] ?? standard
+  }
+}
+
+// MARK: - Built-in recipes and files
+
+extension Recipe {
+  /// 8-bit codes with one scale a row.
+  public static let w8 = Recipe(
+    name: "w8", description: "8-bit weights, one scale a row, searched clipping",
+    standard: TensorRule(bits: 8))
+
+  /// 4-bit codes in groups of 64; embedding and head in 8 bits.
+  public static let w4 = Recipe(
+    name: "w4",
+    description: "4-bit weights in groups of 64, embedding and head in 8 bits, searched clipping",
+    standard: TensorRule(bits: 4, group: 64),
+    rules: [.embedding: TensorRule(bits: 8), .head: TensorRule(bits: 8)])
+
+  public static let builtIn = [w8, w4]
+
+  /// The built-in recipe of that name, else the recipe in the JSON file of that path.
+  ///
+  /// Throws `RecipeError`.
+  public static func load(_ nameOrPath: String) throws -> Recipe {
+    if let recipe = builtIn.first(where: { $0.name == nameOrPath }) { return recipe }
+    guard FileManager.default.fileExists(atPath: nameOrPath) else {
+      let names = builtIn.map(\.name).joined(separator: ", ")
+      throw RecipeError(
+        source: nameOrPath,
+        reason: "there is no such recipe and no such file; recipes are \(names)")
+    }
+    do {
+      return try parse(Data(contentsOf: URL(fileURLWithPath: nameOrPath)), source: nameOrPath)
+    } catch let error as CocoaError {
+      throw RecipeError(source: nameOrPath, reason: error.localizedDescription)
+    }
+  }
+
+  /// Reads a recipe from JSON; `source` is what errors call it. Throws `RecipeError`.
+  public static func parse(_ json: Data, source: String) throws -> Recipe {
+    do {
+      return try JSONDecoder().decode(Recipe.self, from: json)
+    } catch let error as RecipeProblem {
+      throw RecipeError(source: source, reason: error.reason)
+    } catch let error as DecodingError {
+      throw RecipeError(source: source, reason: describe(error))
+    }
+  }
+
+  private static func describe(_ error: DecodingError) -> String {
+    func place(_ path: [any CodingKey]) -> String {
+      path.isEmpty ? "the recipe" : "'" + path.map(\.stringValue).joined(separator: ".") + "'"
+    }
+    switch error {
+    case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
+      return "\(place(context.codingPath)) is not what it should be: \(type)"
+    case .keyNotFound(let key, _): return "'\(key.stringValue)' is missing"
+    case .dataCorrupted(let context) where context.codingPath.isEmpty:
+      return "it is not JSON: \(context.underlyingError?.localizedDescription ?? "")"
+    case .dataCorrupted(let context):
+      return "\(place(context.codingPath)): \(context.debugDescription)"
+    @unknown default: return "\(error)"
+    }
+  }
+}
+
+/// A recipe that cannot be read: which one and why.
+public struct RecipeError: Error, Equatable, Sendable, CustomStringConvertible, LocalizedError {
+  public var source: String
+  public var reason: String
+
+  public var description: String { "recipe \(source): \(reason)" }
+  public var errorDescription: String? { description }
+}

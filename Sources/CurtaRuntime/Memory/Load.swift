@@ -1,0 +1,176 @@
+// Brings the tensors of a file to where the kernels read them, checking every value on the way.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaKernels
+
+/// Decodes sections into the arena and checks what is in them.
+struct Loader {
+  let file: CurtaFile
+  let base: UnsafeMutableRawPointer
+  let staging: UnsafeMutableRawPointer
+  let zstd: curta_decode_function?
+  let zstdContext: UnsafeMutableRawPointer?
+  /// Where the next decoded bytes go, from the start of the arena; follows `Plan`.
+  var next: ArenaLayout
+
+  /// The decoded bytes of `section`: in the file when it is stored, else written to `target`.
+  func decode(
+    _ section: Section, to target: UnsafeMutableRawPointer
+  ) throws(CurtaError) -> ByteView {
+    let stored = try file.storedBytes(section)
+    let size = Int(section.size)
+    switch section.codec {
+    case .stored:
+      return stored
+    case .lz4:
+      guard decodeLZ4Block(stored, to: target, size: size) else {
+        throw CurtaError(.badFrame, section: section.kind, at: section.offset)
+      }
+    case .zstd:
+      try section.checkZstdFrame(stored)
+      guard let zstd else { throw CurtaError(.codecMissing, section: section.kind) }
+      guard zstd(zstdContext, stored.base, stored.count, target, size) == 0 else {
+        throw CurtaError(.badFrame, section: section.kind, at: section.offset)
+      }
+    }
+    return ByteView(target, count: size)
+  }
+
+  /// Decodes into the next free bytes of the arena.
+  mutating func place(_ section: Section) throws(CurtaError) -> ByteView {
+    guard section.codec != .stored else { return try decode(section, to: staging) }
+    return try decode(section, to: base + Int(try next.take(section.size, 1)))
+  }
+
+  mutating func tensor(_ tensor: TensorDescriptor) throws(CurtaError) -> TensorEntry {
+    var entry = TensorEntry(weight: curta_weight(), words: nil)
+    var codes: ByteView
+    if tensor.needsUnpacking {
+      let target = base + Int(try next.take(UInt64(tensor.rows), Int(tensor.kernelRowBytes)))
+      let packed = try decode(file.data(tensor.data), to: staging)
+      try unpack(tensor, packed, to: target.assumingMemoryBound(to: Int8.self))
+      codes = ByteView(target, count: Int(tensor.rows) * Int(tensor.kernelRowBytes))
+    } else {
+      codes = try place(file.data(tensor.data))
+    }
+    if tensor.encoding == .words {
+      entry.words = codes.base.assumingMemoryBound(to: UInt32.self)
+      entry.weight.columns = tensor.columns
+      return entry
+    }
+    try check(tensor, codes)
+    let mantissas = try place(file.data(tensor.data + 1))
+    entry.weight.codes = codes.base
+    entry.weight.mantissas = mantissas.base.assumingMemoryBound(to: UInt16.self)
+    for i in 0..<Int(tensor.rows) where entry.weight.mantissas[i] == 0 {
+      throw bad(tensor.data + 1, 2 * i)
+    }
+    if tensor.hasGroupScales {
+      let scales = try place(file.data(tensor.data + 2))
+      entry.weight.group_scales = scales.base.assumingMemoryBound(to: UInt8.self)
+    }
+    if tensor.hasGroupOffsets {
+      let offsets = try place(file.data(tensor.data + 3))
+      entry.weight.group_offsets = offsets.base.assumingMemoryBound(to: Int16.self)
+      for i in 0..<(offsets.count / 2) where entry.weight.group_offsets[i] == Int16.min {
+        throw bad(tensor.data + 3, 2 * i)
+      }
+    }
+    switch (tensor.encoding, tensor.bits) {
+    case (.wide, _): entry.weight.kind = UInt32(CURTA_WEIGHT_WIDE)
+    case (_, 4): entry.weight.kind = UInt32(CURTA_WEIGHT_NIBBLES)
+    default: entry.weight.kind = UInt32(CURTA_WEIGHT_BYTES)
+    }
+    entry.weight.rows = tensor.rows
+    entry.weight.columns = tensor.columns
+    entry.weight.row_bytes = tensor.kernelRowBytes
+    entry.weight.groups = tensor.groups
+    entry.weight.group_blocks = tensor.group == 0 ? tensor.blocks : tensor.group / 32
+    entry.weight.shift = tensor.shift
+    entry.weight.exponent = tensor.exponent
+    return entry
+  }
+
+  private func bad(_ data: UInt32, _ at: Int) -> CurtaError {
+    CurtaError(.badPayload, section: SectionKind.data, at: UInt64(at))
+  }
+
+  /// Codes in their range, and zero past the last column.
+  private func check(_ tensor: TensorDescriptor, _ codes: ByteView) throws(CurtaError) {
+    if tensor.encoding == .wide {
+      let values = codes.base.assumingMemoryBound(to: Int16.self)
+      for i in 0..<(codes.count / 2) where values[i] == Int16.min { throw bad(tensor.data, 2 * i) }
+      return
+    }
+    let rowBytes = Int(tensor.kernelRowBytes)
+    if tensor.bits == 8, let at = codes.firstIndex(of: 0x80) { throw bad(tensor.data, at) }
+    let used = Int(tensor.columns % 32)
+    guard used != 0 else { return }
+    for row in 0..<Int(tensor.rows) {
+      let last = row * rowBytes + rowBytes
+      if tensor.bits == 4 {
+        for i in used..<32 {
+          let byte = codes.base.load(fromByteOffset: last - 16 + i % 16, as: UInt8.self)
+          guard (i < 16 ? byte & 15 : byte >> 4) == 8 else { throw bad(tensor.data, last - 16) }
+        }
+      } else {
+        for i in used..<32 where codes.base.load(fromByteOffset: last - 32 + i, as: UInt8.self) != 0
+        {
+          throw bad(tensor.data, last - 32 + i)
+        }
+      }
+    }
+  }
+
+  /// Expands packed codes of 2, 3, 5, 6 or 7 bits to one signed byte each.
+  private func unpack(
+    _ tensor: TensorDescriptor, _ packed: ByteView, to out: UnsafeMutablePointer<Int8>
+  ) throws(CurtaError) {
+    let bits = Int(tensor.bits)
+    let zero = 1 << (bits - 1)
+    let blocks = Int(tensor.rows) * Int(tensor.blocks)
+    let source = packed.base.assumingMemoryBound(to: UInt8.self)
+    for block in 0..<blocks {
+      var at = block * 4 * bits
+      let target = out + block * 32
+      for i in 0..<32 { target[i] = Int8(truncatingIfNeeded: 0 &- zero) }
+      var low = 0
+      var width = 4
+      while width > 0 {
+        defer { width /= 2 }
+        guard bits & width != 0 else { continue }
+        let perByte = 8 / width
+        let bytes = 32 / perByte
+        let mask = UInt8((1 << width) - 1)
+        for i in 0..<32 {
+          let byte = source[at + i % bytes]
+          let value = (byte &>> UInt8(width * (i / bytes))) & mask
+          target[i] = target[i] &+ Int8(truncatingIfNeeded: Int(value) << low)
+        }
+        at += bytes
+        low += width
+      }
+    }
+  }
+}
+
+extension ByteView {
+  /// Index of the first byte equal to `byte`.
+  func firstIndex(of byte: UInt8) -> Int? {
+    let pattern = UInt64(byte) &* 0x0101_0101_0101_0101
+    var i = 0
+    while i + 8 <= count {
+      let x = base.loadUnaligned(fromByteOffset: i, as: UInt64.self) ^ pattern
+      // Nonzero exactly when one of the eight bytes of x is zero.
+      if (x &- 0x0101_0101_0101_0101) & ~x & 0x8080_8080_8080_8080 != 0 { break }
+      i += 8
+    }
+    while i < count {
+      if base.load(fromByteOffset: i, as: UInt8.self) == byte { return i }
+      i += 1
+    }
+    return nil
+  }
+}

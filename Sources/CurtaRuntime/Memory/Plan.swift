@@ -1,0 +1,179 @@
+// How much memory a session takes and where each part lies: computed once, the same for
+// `curta_plan` and for the session itself.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaKernels
+
+/// The sizes of a session with every default filled in.
+struct SessionSizes {
+  let context: UInt32
+  let chunk: UInt32
+  let outputs: UInt32
+  let threads: UInt32
+
+  static let defaultChunk: UInt32 = 64
+
+  init(_ options: curta_options, _ program: Program) throws(CurtaError) {
+    context = options.context == 0 ? program.context : options.context
+    guard context <= program.context else { throw CurtaError(.badArgument) }
+    chunk = options.chunk == 0 ? min(SessionSizes.defaultChunk, context) : options.chunk
+    guard chunk <= context else { throw CurtaError(.badArgument) }
+    outputs = options.outputs == 0 ? 1 : options.outputs
+    guard outputs <= chunk else { throw CurtaError(.badArgument) }
+    threads = options.threads == 0 ? 1 : options.threads
+    guard threads <= 256, threads == 1 || options.parallel != nil else {
+      throw CurtaError(.badArgument)
+    }
+  }
+}
+
+/// Takes consecutive pieces of the arena, each a multiple of 64 bytes.
+struct ArenaLayout {
+  private(set) var end = CheckedSize.zero
+
+  /// `count` items of `size` bytes; returns the offset of the first.
+  mutating func take(_ count: UInt64, _ size: Int) throws(CurtaError) -> UInt64 {
+    let start = end.value
+    end = try end.plus(CheckedSize(count).times(UInt64(size)).aligned(to: alignment))
+    return start
+  }
+}
+
+/// Offsets of the parts of one buffer, from the start of its slot.
+struct BufferLayout {
+  let sums: UInt64  // codes8: i16 [rows][stride / 32]
+  let scales: UInt64  // scaled, codes8: curta_scale [rows][scales]
+  let size: UInt64
+  let stride: UInt32  // elements from one row to the next
+
+  /// The layout of `curta-program.md` section 2 with `rows` rows.
+  init(_ buffer: BufferRecord, rows: UInt32) throws(CurtaError) {
+    var layout = ArenaLayout()
+    let r = UInt64(rows)
+    let width = UInt64(buffer.width)
+    switch buffer.type {
+    case .fixed, .scaled:
+      stride = buffer.width
+      _ = try layout.take(width * r, 4)
+      sums = layout.end.value
+      scales = try layout.take(UInt64(buffer.scales) * r, 8)
+    case .codes8:
+      let padded = (width + 63) & ~63
+      stride = UInt32(padded)
+      _ = try layout.take(padded * r, 1)
+      sums = try layout.take(padded / 32 * r, 2)
+      scales = try layout.take(UInt64(buffer.scales) * r, 8)
+    }
+    size = layout.end.value
+  }
+}
+
+/// Where every part of a session lies in its arena.
+struct Plan {
+  let sizes: SessionSizes
+  let program: Program
+  let tensors: TensorTable
+
+  // Session tables
+  let tensorTable: UInt64  // TensorEntry [tensors]
+  let bufferTable: UInt64  // BufferEntry [buffers]
+  let stateTable: UInt64  // StateEntry [states]
+  let sessionEnd: UInt64
+  // Decoded or unpacked sections
+  let tokenizer: UInt64  // where the decoded tokenizer section goes, when it is compressed
+  let weights: UInt64
+  let weightsEnd: UInt64
+  // Working memory
+  let slots: UInt64
+  let slotsEnd: UInt64
+  let states: UInt64
+  let statesEnd: UInt64
+  let scratch: ScratchLayout
+  /// Largest section that is decoded before it is unpacked; it borrows the working memory.
+  let staging: UInt64
+  let total: UInt64
+
+  init(_ file: CurtaFile, _ options: curta_options) throws(CurtaError) {
+    tensors = try file.tensors()
+    program = try file.program(tensors)
+    sizes = try SessionSizes(options, program)
+
+    var layout = ArenaLayout()
+    _ = try layout.take(1, MemoryLayout<SessionState>.size)
+    tensorTable = try layout.take(UInt64(tensors.count), MemoryLayout<TensorEntry>.stride)
+    bufferTable = try layout.take(UInt64(program.bufferCount), MemoryLayout<BufferEntry>.stride)
+    stateTable = try layout.take(UInt64(program.stateCount), MemoryLayout<StateEntry>.stride)
+    sessionEnd = layout.end.value
+
+    tokenizer = sessionEnd
+    if file.tokenizerEntry >= 0 {
+      let section = try file.section(file.tokenizerEntry)
+      if section.codec != .stored { _ = try layout.take(section.size, 1) }
+    }
+    weights = layout.end.value
+    var staging: UInt64 = 0
+    for i in 0..<tensors.count {
+      let tensor = try tensors[i]
+      for k in 0..<tensor.dataCount {
+        let section = try file.data(tensor.data + k)
+        if k == 0, tensor.needsUnpacking {
+          _ = try layout.take(UInt64(tensor.rows), Int(tensor.kernelRowBytes))
+          if section.codec != .stored { staging = max(staging, section.size) }
+        } else if section.codec != .stored {
+          _ = try layout.take(section.size, 1)
+        }
+      }
+    }
+    weightsEnd = layout.end.value
+
+    slots = weightsEnd
+    for slot in 0..<program.slotCount {
+      _ = try layout.take(Plan.slotSize(slot, program, sizes), 1)
+    }
+    slotsEnd = layout.end.value
+    states = slotsEnd
+    for i in 0..<program.stateCount {
+      let state = try program.state(i)
+      let rows = UInt64(state.heads) * UInt64(sizes.context)
+      _ = try layout.take(rows, Int(state.width))
+      _ = try layout.take(rows, MemoryLayout<curta_scale>.stride)
+    }
+    statesEnd = layout.end.value
+    scratch = try ScratchLayout(program, sizes, &layout)
+    // Staging reuses what is idle while the file is being loaded.
+    self.staging = staging
+    let working = layout.end.value - slots
+    if staging > working { _ = try layout.take(staging - working, 1) }
+    total = layout.end.value
+  }
+
+  /// The largest buffer that lives in `slot`.
+  static func slotSize(
+    _ slot: UInt32, _ program: Program, _ sizes: SessionSizes
+  ) throws(CurtaError) -> UInt64 {
+    var largest: UInt64 = 0
+    for i in 0..<program.bufferCount {
+      let buffer = try program.buffer(i)
+      guard buffer.slot == slot else { continue }
+      let rows = buffer.rows == .tokens ? sizes.chunk : sizes.outputs
+      largest = max(largest, try BufferLayout(buffer, rows: rows).size)
+    }
+    return largest
+  }
+}
+
+extension TensorDescriptor {
+  /// Whether its codes are unpacked to bytes when the file is loaded.
+  var needsUnpacking: Bool { encoding == .grid && bits != 8 && bits != 4 }
+
+  /// Bytes in a row of codes as the kernels read them.
+  var kernelRowBytes: UInt32 {
+    switch encoding {
+    case .grid: return bits == 4 ? blocks * 16 : blocks * 32
+    case .wide: return columns * 2
+    case .words: return columns * 4
+    }
+  }
+}

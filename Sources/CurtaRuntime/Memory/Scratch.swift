@@ -1,0 +1,84 @@
+// Memory that ops use while they run: a part for each thread, and parts that threads share.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaKernels
+
+/// Sizes and places of scratch memory.
+struct ScratchLayout {
+  /// Rows of a weight whose products are made before they are added or copied.
+  static let tileRows: UInt32 = 64
+
+  // From the start of one thread's part:
+  let narrowA: UInt64  // i16 [width]
+  let narrowB: UInt64  // i16 [width]
+  let wide: UInt64  // i32 [width]
+  let turns: UInt64  // i32 [headWidth] cosine, then sine
+  let tile: UInt64  // i32 [chunk][tileRows]
+  let scores: UInt64  // i32 [context]
+  let codes: UInt64  // i16 [context]
+  let sums: UInt64  // i64 [headWidth]
+  let threadSize: UInt64
+  /// Elements of the widest head.
+  let headWidth: UInt64
+
+  // From the start of the arena:
+  let threads: UInt64
+  let attendValues: UInt64  // i32 [chunk][width of the widest attention output]
+  let attendExponents: UInt64  // i32 [chunk][heads]
+  let sampleLogits: UInt64  // i32 [vocabulary]
+  let sampleHeap: UInt64  // u32 [vocabulary]
+  let recent: UInt64  // i32 [context], every token fed so far
+  let end: UInt64
+
+  init(
+    _ program: Program, _ sizes: SessionSizes, _ layout: inout ArenaLayout
+  ) throws(CurtaError) {
+    var width: UInt64 = 0
+    for i in 0..<program.bufferCount {
+      let buffer = try program.buffer(i)
+      if buffer.type == .codes8 { width = max(width, UInt64(buffer.width)) }
+    }
+    var headWidth: UInt64 = 0
+    for i in 0..<program.stateCount {
+      let state = try program.state(i)
+      width = max(width, UInt64(state.heads * state.width))
+      headWidth = max(headWidth, UInt64(state.width))
+    }
+    width = (width + 63) & ~63
+    var attendWidth: UInt64 = 0
+    var attendHeads: UInt64 = 0
+    for i in 0..<program.opCount {
+      let op = try program.op(i)
+      if op.code == .attend {
+        let query = try program.buffer(op.operand(1))
+        attendWidth = max(attendWidth, UInt64(query.width))
+        attendHeads = max(attendHeads, UInt64(query.scales))
+      }
+      if op.code == .headQuant {
+        let out = try program.buffer(op.operand(2))
+        headWidth = max(headWidth, UInt64(out.width / out.scales))
+      }
+    }
+
+    var part = ArenaLayout()
+    self.headWidth = headWidth
+    narrowA = try part.take(width, 2)
+    narrowB = try part.take(width, 2)
+    wide = try part.take(width, 4)
+    turns = try part.take(headWidth, 8)
+    tile = try part.take(UInt64(sizes.chunk) * UInt64(ScratchLayout.tileRows), 4)
+    scores = try part.take(UInt64(sizes.context), 4)
+    codes = try part.take(UInt64(sizes.context), 2)
+    sums = try part.take(headWidth, 8)
+    threadSize = part.end.value
+
+    threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
+    attendValues = try layout.take(UInt64(sizes.chunk) * attendWidth, 4)
+    attendExponents = try layout.take(UInt64(sizes.chunk) * attendHeads, 4)
+    sampleLogits = try layout.take(UInt64(program.vocabulary), 4)
+    sampleHeap = try layout.take(UInt64(program.vocabulary), 4)
+    recent = try layout.take(UInt64(sizes.context), 4)
+    end = layout.end.value
+  }
+}

@@ -1,0 +1,112 @@
+// Everything a session knows, in the first bytes of its arena.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaKernels
+
+/// A tensor where the kernels find it.
+struct TensorEntry {
+  /// For grid and wide tensors.
+  var weight: curta_weight
+  /// For words tensors: [rows * columns].
+  var words: UnsafePointer<UInt32>?
+
+  /// The codes of a wide tensor: [rows * columns].
+  var wideCodes: UnsafePointer<Int16> { weight.codes.assumingMemoryBound(to: Int16.self) }
+}
+
+/// A buffer where the ops find it.
+struct BufferEntry {
+  var record: BufferRecord
+  /// fixed, scaled: [rows][width].
+  var values: UnsafeMutablePointer<Int32>
+  /// codes8; its `scales` also serve `scaled` buffers: [rows][scales].
+  var codes: curta_codes
+}
+
+/// A key or value cache.
+struct StateEntry {
+  var heads: Int
+  var width: Int
+  var codes: UnsafeMutablePointer<Int8>  // [heads][context][width]
+  var scales: UnsafeMutablePointer<curta_scale>  // [heads][context]
+}
+
+/// The operands of the op being run, read once and then shared by all threads.
+struct CurrentOp {
+  var code = OpCode.embed
+  var operands = InlineArray<16, UInt32>(repeating: 0)
+  /// Ops of two passes run their task twice.
+  var pass = 0
+
+  subscript(i: Int) -> Int { Int(operands[i]) }
+}
+
+struct SessionState {
+  var base: UnsafeMutableRawPointer
+  var file: CurtaFile
+  var program: Program
+  var sizes: SessionSizes
+  var scratch: ScratchLayout
+  var kernels: UnsafePointer<curta_kernels>
+  var parallel: curta_parallel_function?
+  var parallelContext: UnsafeMutableRawPointer?
+  var tensors: UnsafeMutablePointer<TensorEntry>
+  var buffers: UnsafeMutablePointer<BufferEntry>
+  var states: UnsafeMutablePointer<StateEntry>
+  var tokenizer: Tokenizer?
+  var decoder: TokenDecoder?
+  var random: UInt64
+  /// Tokens fed so far.
+  var past: Int
+  /// Rows of logits that the last step made.
+  var outputsMade: Int
+
+  // The step being run
+  var tokens: UnsafePointer<Int32>
+  var count: Int
+  var outputs: Int
+  var op: CurrentOp
+
+  /// Rows that `buffer` has in this step.
+  func rows(_ buffer: Int) -> Int { buffers[buffer].record.rows == .tokens ? count : outputs }
+
+  /// The slice of 0..<total that is part `part` of `parts`.
+  static func share(_ total: Int, _ part: Int, _ parts: Int) -> Range<Int> {
+    (total * part / parts)..<(total * (part + 1) / parts)
+  }
+}
+
+/// The scratch memory of one thread.
+struct ThreadScratch {
+  let narrowA: UnsafeMutablePointer<Int16>  // [width]
+  let narrowB: UnsafeMutablePointer<Int16>  // [width]
+  let wide: UnsafeMutablePointer<Int32>  // [width]
+  let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
+  let sine: UnsafeMutablePointer<Int32>  // [headWidth]
+  let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
+  let scores: UnsafeMutablePointer<Int32>  // [context]
+  let codes: UnsafeMutablePointer<Int16>  // [context]
+  let sums: UnsafeMutablePointer<Int64>  // [headWidth]
+}
+
+extension SessionState {
+  func threadScratch(_ part: Int) -> ThreadScratch {
+    let start = base + Int(scratch.threads) + part * Int(scratch.threadSize)
+    func at<T>(_ offset: UInt64, _ type: T.Type) -> UnsafeMutablePointer<T> {
+      (start + Int(offset)).assumingMemoryBound(to: T.self)
+    }
+    let turns = at(scratch.turns, Int32.self)
+    return ThreadScratch(
+      narrowA: at(scratch.narrowA, Int16.self), narrowB: at(scratch.narrowB, Int16.self),
+      wide: at(scratch.wide, Int32.self), cosine: turns,
+      sine: turns + Int(scratch.headWidth), tile: at(scratch.tile, Int32.self),
+      scores: at(scratch.scores, Int32.self), codes: at(scratch.codes, Int16.self),
+      sums: at(scratch.sums, Int64.self))
+  }
+
+  func shared<T>(_ offset: UInt64, _ type: T.Type) -> UnsafeMutablePointer<T> {
+    (base + Int(offset)).assumingMemoryBound(to: T.self)
+  }
+}

@@ -1,0 +1,80 @@
+// attend: softmax attention over the int8 key and value caches.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaKernels
+
+extension OpWork {
+  /// First pass: for each (token, head) the weighted sum of values over its normalizer.
+  func attend() {
+    let query = buffer(1)
+    let keys = state(2)
+    let values = state(3)
+    let window = op[5]
+    let multiplier = curta_scale(m: op.operands[6], e: Int32(bitPattern: op.operands[7]))
+    let heads = Int(query.record.scales)
+    let width = keys.width
+    let context = Int(session.pointee.sizes.context)
+    let out = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
+    let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
+
+    for item in SessionState.share(session.pointee.count * heads, part, parts) {
+      let t = item / heads
+      let h = item % heads
+      let position = session.pointee.past + t
+      let first = window == 0 ? 0 : max(0, position - window + 1)
+      let start = h / (heads / keys.heads) * context + first
+      let n = UInt32(position - first + 1)
+
+      let q = query.codes.codes + t * Int(query.codes.stride) + h * width
+      kernels.scores(q, keys.codes + start * width, UInt32(width), n, scratch.scores)
+      let scale = Fixed.multiply(query.codes.scales[t * heads + h], multiplier)
+      let largest = kernels.score_logits(
+        scratch.scores, keys.scales + start, n, scale.m, scale.e &- 30)
+      var total: UInt64 = 0
+      var least: Int32 = 0
+      let weight = kernels.score_weights(
+        scratch.scores, values.scales + start, n, largest, &total, &least)
+      let s = max(0, Fixed.bits(UInt64(weight)) - 15)
+      let weights = UnsafeRawPointer(scratch.scores).assumingMemoryBound(to: UInt32.self)
+      kernels.narrow_weights(
+        weights, values.scales + start, n, least, UInt32(s), scratch.codes)
+      kernels.weighted_sum(
+        scratch.codes, values.codes + start * width, UInt32(width), n, scratch.sums)
+
+      var largestSum: UInt64 = 0
+      for i in 0..<width { largestSum = max(largestSum, scratch.sums[i].magnitude) }
+      let s2 = max(0, Fixed.bits(largestSum) - 15)
+      let bits = Fixed.bits(total)
+      let reciprocal = Int64((1 << UInt64(15 + bits)) / total)
+      let target = out + t * heads * width + h * width
+      for i in 0..<width {
+        let y = min(max(Fixed.round(scratch.sums[i], s2), -32767), 32767)
+        target[i] = Int32(truncatingIfNeeded: y * reciprocal)
+      }
+      exponents[item] = 15 &+ bits &+ least &- s &- s2
+    }
+  }
+
+  /// Second pass: brings the heads of a token to one exponent and quantizes them together.
+  func attendQuantize() {
+    let out = buffer(4)
+    let heads = Int(buffer(1).record.scales)
+    let width = Int(out.record.width) / heads
+    let values = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
+    let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
+    for t in rows(4) {
+      var least = exponents[t * heads]
+      for h in 1..<max(heads, 1) { least = min(least, exponents[t * heads + h]) }
+      for h in 0..<heads {
+        let shift = min(exponents[t * heads + h] &- least, 62)
+        let source = values + t * heads * width + h * width
+        let target = scratch.wide + h * width
+        for i in 0..<width {
+          target[i] = Int32(truncatingIfNeeded: Fixed.round(Int64(source[i]), shift))
+        }
+      }
+      quantizeRow(scratch.wide, curta_scale(m: 1 << 15, e: least &+ 15), to: out.codes, row: t)
+    }
+  }
+}

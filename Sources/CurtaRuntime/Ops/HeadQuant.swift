@@ -1,0 +1,77 @@
+// head_quant and cache_append: rotary positions, Hadamard, and int8 with a scale a head.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaKernels
+
+extension OpWork {
+  func headQuant() {
+    let out = buffer(2)
+    let heads = Int(out.record.scales)
+    let width = Int(out.record.width) / heads
+    let stride = Int(out.codes.stride)
+    for t in rows(1) {
+      let row = out.codes.codes + t * stride
+      for i in (heads * width)..<stride { row[i] = 0 }
+      eachHead(row: t, heads: heads, width: width) { h, y, scale in
+        out.codes.scales[t * heads + h] = quantize(y, width, scale, to: row + h * width)
+      }
+    }
+  }
+
+  func cacheAppend() {
+    let cache = state(2)
+    let context = Int(session.pointee.sizes.context)
+    for t in rows(1) {
+      let position = session.pointee.past + t
+      eachHead(row: t, heads: cache.heads, width: cache.width) { h, y, scale in
+        let at = h * context + position
+        cache.scales[at] = quantize(y, cache.width, scale, to: cache.codes + at * cache.width)
+      }
+    }
+  }
+
+  /// Calls `body` with every head of row `t`, rotated, and the scale of its numbers.
+  private func eachHead(
+    row t: Int, heads: Int, width: Int,
+    _ body: (Int, UnsafePointer<Int32>, curta_scale) -> Void
+  ) {
+    let input = buffer(1)
+    let total = heads * width
+    let s = narrow(input.values + t * total, total, to: scratch.narrowA)
+    let scale = input.codes.scales[t]
+    let blockScale = curta_scale(m: scale.m, e: scale.e &- s)
+    let pairing = Pairing(rawValue: op.operands[4])!
+    var pairs = 0
+    if pairing != .none {
+      let phases = tensor(3)
+      pairs = turns(phases, position: session.pointee.past + t)
+    }
+    for h in 0..<heads {
+      let y = scratch.wide
+      for i in 0..<width { y[i] = Int32(scratch.narrowA[h * width + i]) }
+      switch pairing {
+      case .none: break
+      case .interleaved:
+        kernels.rotate_interleaved(y, scratch.cosine, scratch.sine, UInt32(pairs))
+      case .halfSplit:
+        kernels.rotate_half_split(y, scratch.cosine, scratch.sine, UInt32(pairs))
+      }
+      if op[5] == 1 { kernels.hadamard(y, UInt32(width)) }
+      body(h, y, blockScale)
+    }
+  }
+
+  /// Cosines and sines of a position into scratch; returns how many pairs there are.
+  private func turns(_ table: TensorEntry, position: Int) -> Int {
+    guard let phases = table.words else { return 0 }
+    let pairs = Int(table.weight.columns)
+    let p = UInt32(truncatingIfNeeded: position)
+    for i in 0..<pairs {
+      let phase = p &* phases[i]
+      scratch.cosine[i] = Fixed.cosine(phase)
+      scratch.sine[i] = Fixed.sine(phase)
+    }
+    return pairs
+  }
+}

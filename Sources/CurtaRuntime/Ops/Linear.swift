@@ -1,0 +1,88 @@
+// linear, linear_add and logits: products of an input with weights.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaKernels
+
+extension OpWork {
+  /// z for rows n0..<n1 of the weight and all rows of the input; `z` is where row n0 goes.
+  private func product(
+    _ weight: curta_weight, _ x: curta_codes, rows count: Int, _ n: Range<Int>,
+    to z: UnsafeMutablePointer<Int32>, stride: Int
+  ) {
+    var weight = weight
+    var x = x
+    let t1 = UInt32(count)
+    let n0 = UInt32(n.lowerBound)
+    let n1 = UInt32(n.upperBound)
+    switch Int(weight.kind) {
+    case CURTA_WEIGHT_NIBBLES:
+      kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride)
+    case CURTA_WEIGHT_BYTES:
+      kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride)
+    default:
+      kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride)
+    }
+  }
+
+  /// Products of one input with up to six weights, on the input's scale.
+  func linear() {
+    let input = buffer(1)
+    let count = session.pointee.rows(op[1])
+    for pair in 0..<op[2] {
+      let weight = tensor(3 + 2 * pair).weight
+      let out = buffer(4 + 2 * pair)
+      let n = SessionState.share(Int(weight.rows), part, parts)
+      if !n.isEmpty {
+        product(
+          weight, input.codes, rows: count, n, to: out.values + n.lowerBound,
+          stride: Int(out.record.width))
+      }
+      if part == 0 {
+        let change = weight.exponent &- Int32(bitPattern: weight.shift)
+        for t in 0..<count {
+          let scale = input.codes.scales[t]
+          out.codes.scales[t] = curta_scale(m: scale.m, e: scale.e &+ change)
+        }
+      }
+    }
+  }
+
+  func linearAdd() {
+    let sum = buffer(3)
+    addProducts(tensor(2).weight, to: sum, fraction: sum.record.fraction)
+  }
+
+  func logits() {
+    let out = buffer(3)
+    let count = session.pointee.rows(op[1])
+    let width = Int(out.record.width)
+    let n = SessionState.share(width, part, parts)
+    for t in 0..<count {
+      (out.values + t * width + n.lowerBound).update(repeating: 0, count: n.count)
+    }
+    addProducts(tensor(2).weight, to: out, fraction: 16)
+  }
+
+  /// sum += rescale(z * m, e - fraction), a tile of weight rows at a time.
+  private func addProducts(_ weight: curta_weight, to sum: BufferEntry, fraction: Int32) {
+    let input = buffer(1)
+    let count = session.pointee.rows(op[1])
+    let width = Int(sum.record.width)
+    let change = weight.exponent &- Int32(bitPattern: weight.shift) &- fraction
+    let share = SessionState.share(Int(weight.rows), part, parts)
+    let tile = Int(ScratchLayout.tileRows)
+    var n0 = share.lowerBound
+    while n0 < share.upperBound {
+      let n1 = min(n0 + tile, share.upperBound)
+      product(weight, input.codes, rows: count, n0..<n1, to: scratch.tile, stride: tile)
+      for t in 0..<count {
+        let scale = input.codes.scales[t]
+        kernels.add_rescaled(
+          sum.values + t * width + n0, scratch.tile + t * tile, UInt32(n1 - n0), scale.m,
+          scale.e &+ change)
+      }
+      n0 = n1
+    }
+  }
+}

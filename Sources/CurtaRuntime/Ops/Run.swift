@@ -1,0 +1,132 @@
+// Runs one op: chooses its loop and splits its work over threads.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaKernels
+
+extension Session {
+  /// Runs the current op over the current step.
+  func run() {
+    let op = state.pointee.op
+    let tokens = state.pointee.count
+    switch op.code {
+    case .embed, .normQuant, .headQuant, .cacheAppend, .gateQuant, .select:
+      dispatch(work: tokens > 1 ? Session.threadWork : 0)
+    case .linear, .linearAdd, .logits:
+      var products = 0
+      let pairs = op.code == .linear ? op[2] : 1
+      for k in 0..<pairs {
+        let weight = state.pointee.tensors[op.code == .linear ? op[3 + 2 * k] : op[2]].weight
+        products += Int(weight.rows) * Int(weight.columns)
+      }
+      dispatch(work: products * tokens)
+    case .attend:
+      let query = state.pointee.buffers[op[1]].record
+      let positions = state.pointee.past + tokens
+      dispatch(work: tokens * positions * Int(query.width))
+      state.pointee.op.pass = 1
+      dispatch(work: tokens > 1 ? Session.threadWork : 0)
+      state.pointee.op.pass = 0
+    }
+  }
+
+  /// Products below which waking the other threads costs more than it saves.
+  static let threadWork = 1 << 17
+
+  /// Calls `part` for every share of the current op. The result does not depend on the split.
+  private func dispatch(work: Int) {
+    let threads = state.pointee.sizes.threads
+    guard threads > 1, work >= Session.threadWork, let parallel = state.pointee.parallel else {
+      part(0, of: 1)
+      return
+    }
+    parallel(
+      state.pointee.parallelContext,
+      { argument, part, parts in
+        guard let argument else { return }
+        Session(argument.assumingMemoryBound(to: SessionState.self))
+          .part(Int(part), of: Int(parts))
+      }, UnsafeMutableRawPointer(state), threads)
+  }
+
+  private func part(_ part: Int, of parts: Int) {
+    let work = OpWork(session: state, part: part, parts: parts)
+    switch work.op.code {
+    case .embed: work.embed()
+    case .normQuant: work.normQuant()
+    case .linear: work.linear()
+    case .linearAdd: work.linearAdd()
+    case .headQuant: work.headQuant()
+    case .cacheAppend: work.cacheAppend()
+    case .attend: if work.op.pass == 0 { work.attend() } else { work.attendQuantize() }
+    case .gateQuant: work.gateQuant()
+    case .select: work.select()
+    case .logits: work.logits()
+    }
+  }
+}
+
+/// One thread's share of an op. `Formats/curta-arithmetic.md` section 4 defines each op.
+struct OpWork {
+  let session: UnsafeMutablePointer<SessionState>
+  let part: Int
+  let parts: Int
+  let scratch: ThreadScratch
+  let op: CurrentOp
+  let kernels: curta_kernels
+
+  init(session: UnsafeMutablePointer<SessionState>, part: Int, parts: Int) {
+    self.session = session
+    self.part = part
+    self.parts = parts
+    scratch = session.pointee.threadScratch(part)
+    op = session.pointee.op
+    kernels = session.pointee.kernels.pointee
+  }
+
+  /// The buffer that operand `k` names.
+  func buffer(_ k: Int) -> BufferEntry { session.pointee.buffers[op[k]] }
+  func tensor(_ k: Int) -> TensorEntry { session.pointee.tensors[op[k]] }
+  func state(_ k: Int) -> StateEntry { session.pointee.states[op[k]] }
+
+  /// This thread's share of the rows of the buffer that operand `k` names.
+  func rows(_ k: Int) -> Range<Int> {
+    SessionState.share(session.pointee.rows(op[k]), part, parts)
+  }
+
+  /// block(x) into `y`; returns the shift.
+  func narrow(
+    _ x: UnsafePointer<Int32>, _ n: Int, to y: UnsafeMutablePointer<Int16>
+  ) -> Int32 {
+    let s = max(0, Fixed.bits(UInt64(kernels.maxabs_i32(x, UInt32(n)))) - 15)
+    kernels.narrow(x, UInt32(n), UInt32(s), y)
+    return s
+  }
+
+  /// quantize(x, scale): codes to `q`, returns their scale. Uses `scratch.narrowB`.
+  func quantize(
+    _ x: UnsafePointer<Int32>, _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
+  ) -> curta_scale {
+    let s = narrow(x, n, to: scratch.narrowB)
+    let a = UInt64(max(1, kernels.maxabs_i16(scratch.narrowB, UInt32(n))))
+    let p = UInt64(8 + Fixed.bits(a))
+    let r = ((127 << p) + a / 2) / a
+    kernels.quantize(
+      scratch.narrowB, UInt32(n), UInt32(truncatingIfNeeded: r), UInt32(truncatingIfNeeded: p), q)
+    let step = Fixed.multiply(Fixed.norm(a, 0), curta_scale(m: 33026, e: 22))  // A / 127
+    return Fixed.multiply(step, curta_scale(m: scale.m, e: scale.e &- s))
+  }
+
+  /// quantize(x, scale) to a whole row of a buffer with one scale a row, and its block sums.
+  func quantizeRow(
+    _ x: UnsafePointer<Int32>, _ scale: curta_scale, to out: curta_codes, row: Int
+  ) {
+    let width = Int(out.width)
+    let stride = Int(out.stride)
+    let q = out.codes + row * stride
+    out.scales[row] = quantize(x, width, scale, to: q)
+    for i in width..<stride { q[i] = 0 }
+    kernels.block_sums(q, out.stride, out.sums + row * (stride / 32))
+  }
+}

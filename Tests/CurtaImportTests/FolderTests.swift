@@ -1,0 +1,168 @@
+// Hugging Face folders: what is read, what is refused, and shards.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import Foundation
+import Testing
+
+@testable import CurtaImport
+
+@Suite struct FolderTests {
+  @Test func everythingIsRead() throws {
+    try withScratch { folder in
+      try FolderBytes.write(folder, tensors: FolderBytes.tensors)
+      try Data(#"{"do_sample":true,"temperature":0.7,"top_k":40,"eos_token_id":3}"#.utf8)
+        .write(to: folder.appendingPathComponent("generation_config.json"))
+      let checkpoint = try loadCheckpoint(folder.path)
+      let d = checkpoint.weights.description
+      #expect(
+        d
+          == DecoderDescription(
+            vocabularySize: 5, width: 4, feedForwardWidth: 6, layers: 1, queryHeads: 2,
+            keyValueHeads: 1, headWidth: 2, contextLength: 16, normEpsilon: 1e-6, ropeBase: 500,
+            ropePairing: .halfSplit, tiedHead: true))
+      let layer = checkpoint.weights.layers[0]
+      #expect(checkpoint.weights.isConsistent)
+      #expect(
+        [
+          checkpoint.weights.embedding.values[0], layer.attentionNorm[0], layer.query.values[0],
+          layer.key.values[0], layer.value.values[0], layer.output.values[0],
+          layer.feedForwardNorm[0], layer.gate.values[0], layer.up.values[0],
+          layer.down.values[0], checkpoint.weights.finalNorm[0],
+        ] == [0.5, 1, 0.25, 0.125, -1, -2, 3, 4, 5, 6, 7])
+      #expect(checkpoint.bos == 1)
+      #expect(checkpoint.eos == [3])
+      #expect(checkpoint.defaults.temperature == 0.7)
+      #expect(checkpoint.defaults.topK == 40)
+      #expect(checkpoint.tokenizer == .none)
+      #expect(checkpoint.floatBytes == 4 * (20 + 4 + 16 + 8 + 8 + 16 + 4 + 24 * 3 + 4))
+      #expect(
+        checkpoint.sourceFiles.map(\.name)
+          == ["config.json", "generation_config.json", "model.safetensors"])
+    }
+  }
+
+  @Test func everythingUnsupportedIsListed() throws {
+    try withScratch { folder in
+      var config = FolderBytes.config
+      config["rope_scaling"] = ["rope_type": "llama3", "factor": 8.0]
+      config["attention_bias"] = true
+      config["hidden_act"] = "gelu"
+      config["model_type"] = "mistral"
+      try FolderBytes.write(folder, config: config, tensors: FolderBytes.tensors)
+      let list = unsupportedList { _ = try loadCheckpoint(folder.path) }
+      #expect(list.count == 4)
+      for field in ["rope_scaling", "attention_bias", "hidden_act", "model_type"] {
+        #expect(list.contains { $0.contains(field) && $0.contains("supported:") })
+      }
+    }
+  }
+
+  @Test func unsupportedTensorsAreListed() throws {
+    try withScratch { folder in
+      var tensors = FolderBytes.tensors
+      tensors[2].dataType = "I32"
+      tensors[7].dataType = "U32"
+      tensors.append(TensorBytes("model.layers.0.self_attn.q_proj.bias", [4], value: 0))
+      tensors.append(TensorBytes("model.layers.0.self_attn.rotary_emb.inv_freq", [1], value: 0))
+      try FolderBytes.write(folder, tensors: tensors)
+      let list = unsupportedList { _ = try loadCheckpoint(folder.path) }
+      #expect(list.count == 3)
+    }
+  }
+
+  @Test func badConfigurationsAreRefused() throws {
+    let changes: [(String, Any, Malformation.Reason)] = [
+      ("hidden_size", -4, .outOfRange), ("hidden_size", 4.5, .outOfRange),
+      ("hidden_size", 1 << 40, .outOfRange), ("num_key_value_heads", 3, .outOfRange),
+      ("num_attention_heads", 3, .outOfRange), ("head_dim", 3, .outOfRange),
+      ("vocab_size", NSNull(), .missingField), ("eos_token_id", 5, .outOfRange),
+      ("rms_norm_eps", 0, .outOfRange), ("tie_word_embeddings", "yes", .wrongType),
+      ("tie_word_embeddings", false, .missingTensor), ("vocab_size", 6, .wrongShape),
+      ("num_hidden_layers", 2, .missingTensor), ("intermediate_size", 4, .wrongShape),
+    ]
+    for (field, value, reason) in changes {
+      try withScratch { folder in
+        var config = FolderBytes.config
+        config[field] = value
+        try FolderBytes.write(folder, config: config, tensors: FolderBytes.tensors)
+        let found = malformation { _ = try loadCheckpoint(folder.path) }
+        #expect(found?.reason == reason, "\(field) = \(value)")
+      }
+    }
+  }
+
+  @Test func headIsTiedSeparateOrAlone() throws {
+    let head = TensorBytes("lm_head.weight", [5, 4], value: 0.5)
+    let other = TensorBytes("lm_head.weight", [5, 4], value: 0.75)
+    func load(_ tensors: [TensorBytes], tied: Bool) throws -> DecoderWeights {
+      try withScratch { folder in
+        var config = FolderBytes.config
+        config["tie_word_embeddings"] = tied
+        try FolderBytes.write(folder, config: config, tensors: tensors)
+        return try loadCheckpoint(folder.path).weights
+      }
+    }
+    #expect(try load(FolderBytes.tensors + [head], tied: true).head == nil)
+    #expect(try load(FolderBytes.tensors + [other], tied: false).head?.values[0] == 0.75)
+    #expect(try load(FolderBytes.tensors.dropFirst() + [head], tied: true).embedding[0, 0] == 0.5)
+    let contradiction = malformation { _ = try load(FolderBytes.tensors + [other], tied: true) }
+    #expect(contradiction?.reason == .contradiction)
+  }
+
+  @Test func notFiniteWeightsAreRefused() throws {
+    try withScratch { folder in
+      var tensors = FolderBytes.tensors
+      tensors[4] = TensorBytes(tensors[4].name, [2, 4], value: .nan)
+      try FolderBytes.write(folder, tensors: tensors)
+      let found = malformation { _ = try loadCheckpoint(folder.path) }
+      #expect(found?.reason == .notFinite)
+      #expect(found?.field == tensors[4].name)
+    }
+  }
+}
+
+@Suite struct ShardTests {
+  /// Writes two shards; `map` gets the honest map to tamper with.
+  private func load(
+    _ tamper: (inout [String: String]) -> Void
+  ) throws -> DecoderWeights {
+    try withScratch { folder in
+      try FolderBytes.write(folder)
+      let parts = [FolderBytes.tensors.prefix(4), FolderBytes.tensors.dropFirst(4)]
+      var map: [String: String] = [:]
+      for (index, part) in parts.enumerated() {
+        let name = "model-\(index).safetensors"
+        try safetensorsBytes(Array(part)).write(to: folder.appendingPathComponent(name))
+        for tensor in part { map[tensor.name] = name }
+      }
+      tamper(&map)
+      try JSONSerialization.data(withJSONObject: ["metadata": [:], "weight_map": map])
+        .write(to: folder.appendingPathComponent("model.safetensors.index.json"))
+      return try loadCheckpoint(folder.path).weights
+    }
+  }
+
+  @Test func shardsAreJoined() throws {
+    let weights = try load { _ in }
+    #expect(weights.isConsistent)
+    #expect(weights.finalNorm == [7, 7, 7, 7])
+  }
+
+  @Test(arguments: ["../model-0.safetensors", "/etc/passwd", "a/b", "..", ".", ""])
+  func namesStayInTheFolder(_ name: String) {
+    let found = malformation { _ = try load { $0["model.norm.weight"] = name } }
+    #expect(found?.reason == .unsafeName)
+  }
+
+  @Test func indexAndShardsMustAgree() {
+    let moved = malformation {
+      _ = try load { $0["model.norm.weight"] = "model-0.safetensors" }
+    }
+    #expect(moved?.reason == .contradiction)
+    let dropped = malformation { _ = try load { $0["model.norm.weight"] = nil } }
+    #expect(dropped?.reason == .contradiction)
+    let invented = malformation { _ = try load { $0["extra"] = "model-0.safetensors" } }
+    #expect(invented?.reason == .missingTensor)
+  }
+}
