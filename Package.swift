@@ -14,7 +14,7 @@ let runtimeSettings: [SwiftSetting] =
 // MARK: - Runtime: integers only, no Foundation, nothing below libc
 
 var targets: [Target] = [
-  .target(name: "CurtaKernels"),
+  .target(name: "CurtaKernels", exclude: ["kernels.inc"]),
   .target(name: "CCurta"),
   .target(name: "CurtaFormat", dependencies: ["CurtaKernels"], swiftSettings: runtimeSettings),
   .target(

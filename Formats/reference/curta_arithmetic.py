@@ -26,6 +26,8 @@ def fits(x, limit, inclusive=True):
 def bits(x):
     """The number of binary digits of each x >= 0."""
     x = i64(x)
+    if x.size == 1:  # the usual case of one row, without numpy's overhead
+        return np.full(x.shape, x.item().bit_length(), np.int64)
     high = x >> 31
     exponent = np.frexp(np.where(high > 0, high, x).astype(np.float64))[1]
     return np.where(high > 0, exponent + 31, exponent).astype(np.int64)
@@ -61,9 +63,19 @@ def maxabs(x):
     return np.max(np.abs(x), axis=-1)
 
 
+def _norm_one(M, E, shape):
+    assert M >= 1
+    n = M.bit_length() - 16
+    m = M << -n if n <= 0 else (M + (1 << (n - 1))) >> n
+    m, e = (1 << 15, E - n - 1) if m == 1 << 16 else (m, E - n)
+    return np.full(shape, m, np.int64), np.full(shape, e, np.int64)
+
+
 def norm(M, E):
     """The scale of M * 2^-E, M >= 1."""
     M, E = i64(M), i64(E)
+    if M.size == E.size == 1:
+        return _norm_one(M.item(), E.item(), np.broadcast_shapes(M.shape, E.shape))
     assert np.all(M >= 1)
     n = bits(M) - 16
     m = round_shift(M << np.maximum(-n, 0), np.maximum(n, 0))
@@ -86,7 +98,7 @@ def block(x):
 
 
 def quantize(x, scale):
-    """Rows of x on a scale as codes -127 ... 127 and their scale."""
+    """Rows of x on a scale as codes -127 ... 127 and their scale: (q, m, e)."""
     y, s = block(x)
     A = np.maximum(1, maxabs(y))
     P = 8 + bits(A)
@@ -94,7 +106,7 @@ def quantize(x, scale):
     assert np.all(R < 65536)
     q = clamp(round_shift(fits(y * R[..., None], I32), P[..., None]), 127)
     unit = mul(norm(A, np.zeros_like(A)), (np.int64(33026), np.int64(22)))
-    return q, mul(unit, (i64(scale[0]), i64(scale[1]) - s))
+    return (q, *mul(unit, (i64(scale[0]), i64(scale[1]) - s)))
 
 
 # Tables (table set 1), from decimals of 60 digits.

@@ -50,13 +50,15 @@ public struct CurtaFile: Sendable {
         dataCount += 1
       default: break
       }
-      guard section.kind >= previousKind else { throw CurtaError(.duplicate, at: UInt64(at)) }
+      guard i == 0 || section.kind >= previousKind else {
+        throw CurtaError(.duplicate, at: UInt64(at))
+      }
       if section.kind == SectionKind.data {
         guard section.index == dataCount - 1 else {
           throw CurtaError(.duplicate, at: UInt64(at) + 4)
         }
       } else {
-        guard section.index == 0, section.kind != previousKind else {
+        guard section.index == 0, i == 0 || section.kind != previousKind else {
           throw CurtaError(.duplicate, at: UInt64(at) + 4)
         }
       }
@@ -66,7 +68,7 @@ public struct CurtaFile: Sendable {
       guard section.offset == start.value else { throw CurtaError(.badLayout, at: UInt64(at) + 16) }
       let padding = try bytes.view(end.value, start.value - end.value)
       guard padding.isZero else { throw CurtaError(.badPadding, at: end.value) }
-      _ = try bytes.view(section.offset, section.storedSize)
+      try section.checkSizes(bytes, at: at)
       end = try start.plus(section.storedSize)
     }
     guard end.value == UInt64(bytes.count) else { throw CurtaError(.badLayout, at: end.value) }

@@ -17,7 +17,7 @@ public enum Codec: UInt32, Sendable {
   case lz4 = 2
 }
 
-/// One entry of the directory, read and range-checked.
+/// One entry of the directory.
 public struct Section: Sendable {
   public let kind: UInt32
   public let index: UInt32
@@ -36,7 +36,7 @@ public struct Section: Sendable {
 
   var isKnown: Bool { kind >= SectionKind.metadata && kind <= SectionKind.data }
 
-  /// Reads the entry at `at` of `file`; layout against its neighbours is the directory's business.
+  /// Reads the entry at `at` of `file` and checks its kind, codec and flags.
   init(_ file: ByteView, at: Int) throws(CurtaError) {
     let place = UInt64(at)
     kind = try file.u32(at)
@@ -57,7 +57,19 @@ public struct Section: Sendable {
     } else if required {
       throw CurtaError(.unknown, at: place)
     }
-    guard storedSize > 0, size > 0 else { throw CurtaError(.badSize, at: place + 24) }
+    switch kind {
+    case SectionKind.metadata, SectionKind.tensors, SectionKind.program:
+      guard codec == .stored else { throw CurtaError(.badFrame, at: place + 8) }
+    default: break
+    }
+  }
+
+  /// Checks the sizes in the entry at `at` of `file`, after its offset was found to be right.
+  func checkSizes(_ file: ByteView, at: Int) throws(CurtaError) {
+    let place = UInt64(at)
+    guard storedSize > 0 else { throw CurtaError(.badSize, at: place + 24) }
+    _ = try file.view(offset, storedSize)
+    guard size > 0 else { throw CurtaError(.badSize, at: place + 32) }
     guard size <= Limits.sectionBytes else { throw CurtaError(.overLimit, at: place + 32) }
     if codec == .stored {
       guard size == storedSize else { throw CurtaError(.badSize, at: place + 32) }
@@ -65,8 +77,6 @@ public struct Section: Sendable {
       guard size <= (try CheckedSize(storedSize).times(Limits.ratio)).value else {
         throw CurtaError(.overLimit, at: place + 32)
       }
-      guard kind != SectionKind.metadata, kind != SectionKind.tensors, kind != SectionKind.program
-      else { throw CurtaError(.badFrame, at: place + 8) }
     }
   }
 }

@@ -14,7 +14,7 @@ public enum Limits {
   public static let rows: UInt32 = 1 << 24
   public static let columns: UInt32 = 1 << 17
   public static let name: UInt32 = 255
-  // curta-program.md section 4
+  // curta-program.md section 5
   public static let buffers: UInt32 = 1024
   public static let states: UInt32 = 2048
   public static let ops: UInt32 = 65_536

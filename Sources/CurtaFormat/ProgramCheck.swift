@@ -9,6 +9,8 @@ struct ProgramCheck {
   private var owner = InlineArray<64, UInt32>(repeating: 0)
   /// One bit a state: appended by an op before this one.
   private var appended = InlineArray<32, UInt64>(repeating: 0)
+  /// The op that wrote the output buffer last.
+  private var outputWriter: OpCode? = nil
 
   init(program: Program, tensors: TensorTable) {
     self.program = program
@@ -16,19 +18,18 @@ struct ProgramCheck {
   }
 
   mutating func run() throws(CurtaError) {
-    var outputOp: OpCode? = nil
     for i in 0..<program.opCount {
       let op = try program.op(i)
       do throws(CurtaError) {
         let used = try op.operandCount()
         for k in (used + 1)..<16 where try op.operand(k) != 0 { throw CurtaError(.badProgram) }
         try check(op)
-        if op.code == .logits, try op.operand(3) == program.output { outputOp = .logits }
       } catch {
         throw CurtaError(error.status, at: op.offset)
       }
     }
-    guard outputOp != nil else { throw CurtaError(.badProgram, at: 24) }
+    guard outputWriter == .logits else { throw CurtaError(.badProgram, at: 24) }
+    for i in 0..<program.stateCount where !isAppended(i) { throw CurtaError(.badPlan) }
     let last = try program.buffer(program.output)
     guard owner[Int(last.slot)] == program.output + 1 else { throw CurtaError(.badPlan, at: 24) }
   }
@@ -40,7 +41,7 @@ struct ProgramCheck {
       let out = try buffer(op, 2, .fixed)
       try require(out.rows == .tokens && weight.columns == out.width)
       try require(weight.rows == program.vocabulary)
-      try write(op, 2)
+      writes.insert(2)
 
     case .normQuant:
       let input = try read(op, 1, .fixed)
@@ -50,8 +51,7 @@ struct ProgramCheck {
       try require(out.scales == 1 && out.width == input.width && out.rows == input.rows)
       let epsilon = UInt64(try op.operand(5)) | UInt64(try op.operand(6)) << 32
       try require(try op.operand(4) == 1 && epsilon <= 1 << 40)
-      try distinct(op, 3, 1)
-      try write(op, 3)
+      writes.insert(3)
 
     case .linear:
       let input = try read(op, 1, .codes8)
@@ -62,10 +62,8 @@ struct ProgramCheck {
         let out = try buffer(op, 4 + 2 * k, .scaled)
         try require(weight.columns == input.width && out.width == weight.rows)
         try require(out.rows == input.rows)
-        try distinct(op, 4 + 2 * k, 1)
-        for other in 0..<k { try distinct(op, 4 + 2 * k, 4 + 2 * other) }
-      }
-      for k in 0..<pairs { try write(op, 4 + 2 * k) }
+        }
+      for k in 0..<pairs { writes.insert(4 + 2 * k) }
 
     case .linearAdd:
       let input = try read(op, 1, .codes8)
@@ -73,15 +71,14 @@ struct ProgramCheck {
       let sum = try read(op, 3, .fixed)
       try require(input.scales == 1 && weight.columns == input.width)
       try require(sum.width == weight.rows && sum.rows == input.rows)
-      try distinct(op, 3, 1)
 
     case .headQuant:
       let input = try read(op, 1, .scaled)
       let out = try buffer(op, 2, .codes8)
       try require(out.width == input.width && out.rows == input.rows)
+      try require(out.width / out.scales <= Limits.headWidth)
       try checkRotation(op, width: out.width / out.scales)
-      try distinct(op, 2, 1)
-      try write(op, 2)
+      writes.insert(2)
 
     case .cacheAppend:
       let input = try read(op, 1, .scaled)
@@ -108,8 +105,7 @@ struct ProgramCheck {
       let e = Int32(bitPattern: try op.operand(7))
       try require(try op.operand(5) <= Limits.context)
       try require(m >= 32768 && m <= 65535 && e >= -64 && e <= 64)
-      try distinct(op, 4, 1)
-      try write(op, 4)
+      writes.insert(4)
 
     case .gateQuant:
       let gate = try read(op, 1, .scaled)
@@ -118,17 +114,14 @@ struct ProgramCheck {
       try require(up.width == gate.width && up.rows == gate.rows)
       try require(out.scales == 1 && out.width == gate.width && out.rows == gate.rows)
       try require(try op.operand(4) == 1)
-      try distinct(op, 3, 1)
-      try distinct(op, 3, 2)
-      try write(op, 3)
+      writes.insert(3)
 
     case .select:
       let input = try read(op, 1, .fixed)
       let out = try buffer(op, 2, .fixed)
       try require(input.rows == .tokens && out.rows == .outputs)
       try require(out.width == input.width && out.fraction == input.fraction)
-      try distinct(op, 2, 1)
-      try write(op, 2)
+      writes.insert(2)
 
     case .logits:
       let input = try read(op, 1, .codes8)
@@ -137,8 +130,7 @@ struct ProgramCheck {
       try require(input.scales == 1 && weight.columns == input.width)
       try require(input.rows == .outputs && out.rows == .outputs && out.fraction == 16)
       try require(out.width == weight.rows && weight.rows == program.vocabulary)
-      try distinct(op, 3, 1)
-      try write(op, 3)
+      writes.insert(3)
     }
   }
 
@@ -177,6 +169,7 @@ struct ProgramCheck {
   private mutating func write(_ op: OpRecord, _ k: Int) throws(CurtaError) {
     let index = try op.operand(k)
     owner[Int(try program.buffer(index).slot)] = index + 1
+    if index == program.output { outputWriter = op.code }
   }
 
   /// Operands `a` and `b` are buffers in different slots.
@@ -198,6 +191,6 @@ struct ProgramCheck {
       try require(table.encoding == .words && table.rows == 1 && 2 * table.columns <= width)
     }
     try require(hadamard <= 1)
-    if hadamard == 1 { try require(width & (width - 1) == 0 && width <= Limits.headWidth) }
+    if hadamard == 1 { try require(width & (width - 1) == 0) }
   }
 }

@@ -77,9 +77,7 @@ public struct TensorTable: Sendable {
       let modifiers = try bytes.u32(4)
       let namesSize = try bytes.u32(8)
       guard try bytes.u32(12) == 0 else { throw CurtaError(.badPadding, at: 12) }
-      guard count <= Limits.tensors, modifiers <= Limits.tensors else {
-        throw CurtaError(.overLimit, at: 0)
-      }
+      guard count <= Limits.tensors else { throw CurtaError(.overLimit, at: 0) }
       namesAt =
         TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
         + UInt64(modifiers) * TensorTable.modifierSize

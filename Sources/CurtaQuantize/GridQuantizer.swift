@@ -44,6 +44,9 @@ public struct GridQuantizer: Sendable, Equatable {
     guard importance.map({ $0.count == weights.columns }) ?? true else {
       throw .unsupported("\(importance?.count ?? 0) importances for \(weights.columns) columns")
     }
+    guard (importance ?? []).allSatisfy({ $0 >= 0 && $0.isFinite }) else {
+      throw .unsupported("an importance is negative or not a finite number")
+    }
     if let place = weights.values.firstIndex(where: { !$0.isFinite }) {
       throw .notFinite(row: place / weights.columns, column: place % weights.columns)
     }

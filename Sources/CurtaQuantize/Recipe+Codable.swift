@@ -147,7 +147,9 @@ extension TensorRule: Codable {
 
 extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
-    case name, description, clip, standard = "default", rules
+    case name, description, clip
+    case standard = "default"
+    case rules
   }
 
   public init(from decoder: any Decoder) throws {

@@ -12,9 +12,12 @@ extension Recipe {
     _ weights: Matrix, name: String, role: TensorRole, importance: [Float]? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
     let rule = rule(for: role)
-    if rule.bits == 16 { return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights))) }
+    if rule.bits == 16 {
+      return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
+    }
     let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
-    return QuantizedTensor(name: name, .grid(try quantizer.quantize(weights, importance: importance)))
+    return QuantizedTensor(
+      name: name, .grid(try quantizer.quantize(weights, importance: importance)))
   }
 
   /// Bytes that a tensor of that shape and role takes before compression.

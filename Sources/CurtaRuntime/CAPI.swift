@@ -5,12 +5,14 @@ import CCurta
 import CurtaFormat
 import CurtaKernels
 
-/// Copies the caller's struct of `struct_size` bytes over the defaults; nil when it is too large.
+/// Copies the caller's struct of `struct_size` bytes over the defaults; nil when it is too large or
+/// ends inside a pointer.
 private func options(_ given: UnsafePointer<curta_options>?) -> curta_options? {
   var result = curta_default_options()
   guard let given else { return result }
   let size = Int(given.pointee.struct_size)
-  guard size >= 4, size <= MemoryLayout<curta_options>.size else { return nil }
+  guard size > 0, size <= MemoryLayout<curta_options>.size, size % MemoryLayout<Int>.size == 0
+  else { return nil }
   withUnsafeMutablePointer(to: &result) {
     UnsafeMutableRawPointer($0).copyMemory(from: given, byteCount: size)
   }

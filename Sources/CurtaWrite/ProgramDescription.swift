@@ -73,14 +73,9 @@ public struct StateDescription: Sendable, Equatable {
 
 /// How the elements of a head turn by their position.
 public struct Rotation: Sendable, Equatable {
-  /// Which two elements turn together (`registry.tsv`, table `pairing`).
-  public enum Pairing: UInt32, Sendable, Equatable {
-    case interleaved = 1
-    case halfSplit = 2
-  }
-
   /// Index of the `words` tensor with the phase increments.
   public var phases: Int
+  /// Which two elements turn together; not `none`.
   public var pairing: Pairing
 
   public init(phases: Int, pairing: Pairing) {

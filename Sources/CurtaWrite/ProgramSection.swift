@@ -3,9 +3,6 @@
 
 import CurtaFormat
 
-/// A tensor operand that is not there.
-private let none: UInt32 = 0xFFFF_FFFF
-
 /// The bytes of the program section (`Formats/curta-program.md` section 1).
 ///
 /// Checks counts, indices and the slots; that the shapes of an op's operands fit is left to the
@@ -93,10 +90,12 @@ private func record(
 private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32] {
   func word(_ value: Int) throws(WriteError) -> UInt32 { try field(value, "operand", of: part) }
   func rotate(_ rotation: Rotation?, _ hadamard: Bool) throws(WriteError) -> [UInt32] {
-    [
-      try rotation.map { rotation throws(WriteError) in try word(rotation.phases) } ?? none,
-      rotation?.pairing.rawValue ?? 0, hadamard ? 1 : 0,
-    ]
+    let last: UInt32 = hadamard ? 1 : 0
+    guard let rotation else { return [Program.none, Pairing.none.rawValue, last] }
+    guard rotation.pairing != .none else {
+      throw .invalid(part: part, reason: "phases without a pairing")
+    }
+    return [try word(rotation.phases), rotation.pairing.rawValue, last]
   }
   switch op {
   case .embed(let weight, let out):
@@ -122,9 +121,11 @@ private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32]
   case .linearAdd(let input, let weight, let sum):
     return [OpCode.linearAdd.rawValue, try word(input), try word(weight), try word(sum)]
   case .headQuant(let input, let out, let rotation, let hadamard):
-    return [OpCode.headQuant.rawValue, try word(input), try word(out)] + (try rotate(rotation, hadamard))
+    return [OpCode.headQuant.rawValue, try word(input), try word(out)]
+      + (try rotate(rotation, hadamard))
   case .cacheAppend(let input, let state, let rotation, let hadamard):
-    return [OpCode.cacheAppend.rawValue, try word(input), try word(state)] + (try rotate(rotation, hadamard))
+    return [OpCode.cacheAppend.rawValue, try word(input), try word(state)]
+      + (try rotate(rotation, hadamard))
   case .attend(let query, let keys, let values, let out, let window, let mantissa, let exponent):
     guard (32768...65535).contains(mantissa), (-64...64).contains(exponent) else {
       throw .invalid(
@@ -132,7 +133,8 @@ private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32]
         reason: "a score factor of \(mantissa) * 2^-\(exponent); 32768…65535 and -64…64 fit")
     }
     return [
-      OpCode.attend.rawValue, try word(query), try word(keys), try word(values), try word(out), try word(window),
+      OpCode.attend.rawValue, try word(query), try word(keys), try word(values), try word(out),
+      try word(window),
       UInt32(mantissa), UInt32(bitPattern: Int32(exponent)),
     ]
   case .gateQuant(let gate, let up, let out):

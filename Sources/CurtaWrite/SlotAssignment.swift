@@ -50,7 +50,8 @@ extension ProgramDescription {
       for buffer in op.reads {
         guard !lifetimes[buffer].isEmpty else {
           throw .invalid(
-            part: "op \(index) (\(op.name))", reason: "buffer \(buffer) is read before it is written")
+            part: "op \(index) (\(op.name))",
+            reason: "buffer \(buffer) is read before it is written")
         }
         lifetimes[buffer][lifetimes[buffer].count - 1].last = index
       }

@@ -27,23 +27,69 @@ need_packages() {
     "${missing[@]}" >/dev/null || fail "apt-get could not install: ${missing[*]}"
 }
 
-# Python packages, in a private environment under .build-python; prints nothing when present.
+# Python packages: those of the python3 on the PATH, or else a private environment under
+# .build-python. Prints nothing when they are there.
 need_python() {
+  command -v python3 >/dev/null || need_packages python3
+  local missing
+  python_missing "$@"
+  [ ${#missing[@]} -eq 0 ] && return
   [ -x .build-python/bin/python ] || {
-    need_packages python3 python3-venv
+    [ "$(command -v python3)" != /usr/bin/python3 ] || need_packages python3-venv
     say "making a Python environment in .build-python"
     python3 -m venv .build-python
   }
   export PATH="$PWD/.build-python/bin:$PATH"
-  local missing=() package
-  for package in "$@"; do
-    python3 -c "import importlib.metadata as m; m.version('$package')" 2>/dev/null ||
-      missing+=("$package")
-  done
+  python_missing "$@"
   [ ${#missing[@]} -eq 0 ] && return
   say "installing Python packages: ${missing[*]}"
   python3 -m pip install -q --disable-pip-version-check "${missing[@]}" ||
     fail "pip could not install: ${missing[*]}"
+}
+
+# Sets `missing` to those of the Python packages that are not there.
+python_missing() {
+  local package
+  missing=()
+  for package in "$@"; do
+    python3 -c "import importlib.metadata as m; m.version('$package')" 2>/dev/null ||
+      missing+=("$package")
+  done
+}
+
+# quietly WHAT COMMAND...: one line on a terminal while it works, all of its output when it fails.
+quietly() {
+  local what=$1 log child
+  shift
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 </dev/null &
+  child=$!
+  if [ -t 2 ]; then
+    while kill -0 "$child" 2>/dev/null; do
+      printf '\r\033[K%.78s' "$what: $(tail -n 1 "$log" | tr -d '\r')" >&2
+      sleep 0.5
+    done
+    printf '\r\033[K' >&2
+  fi
+  if ! wait "$child"; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "$what: $* failed"
+  fi
+  rm -f "$log"
+}
+
+swift_build_quiet() { # release|debug [ARGUMENTS]
+  local configuration=$1
+  shift
+  quietly building swift build -c "$configuration" "$@"
+}
+
+# The command `curta`, built from what is in the tree; puts it on the PATH.
+need_curta() {
+  need_commands convert
+  swift_build_quiet release --product curta
+  export PATH="$PWD/.build/release:$PATH"
 }
 
 need_swift() {
@@ -59,5 +105,14 @@ need_commands() {
       need_packages binutils-aarch64-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross
       ;;
     qemu) need_packages qemu-user ;;
+  esac
+}
+
+# The checkpoint of a model by its name.
+model_source() {
+  case $1 in
+    curta-stories | curta-sort) echo "Examples/models/$1" ;;
+    stories260k) echo ../shared/models/stories260k/stories260K.bin ;;
+    *) fail "no model $1" ;;
   esac
 }

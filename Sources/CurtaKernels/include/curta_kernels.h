@@ -22,9 +22,9 @@ typedef struct {
 
 /// Rows of int8 codes. `stride` is `width` rounded up to 64; codes past `width` are 0.
 typedef struct {
-  int8_t *codes;         // [rows][stride]
-  int16_t *sums;         // [rows][stride / 32], sum of each block of 32 codes
-  curta_scale *scales;   // [rows][scales_per_row]
+  int8_t *codes;       // [rows][stride]
+  int16_t *sums;       // [rows][stride / 32], sum of each block of 32 codes
+  curta_scale *scales; // [rows][scales_per_row]
   uint32_t width;
   uint32_t stride;
   uint32_t scales_per_row;
@@ -38,17 +38,17 @@ enum {
 
 /// A tensor as the product kernels read it.
 typedef struct {
-  const void *codes;             // [rows][row_bytes]
-  const uint16_t *mantissas;     // [rows]
-  const uint8_t *group_scales;   // [rows][groups], or NULL: 1
-  const int16_t *group_offsets;  // [rows][groups], or NULL: 0; needs group_scales
-  uint32_t kind;                 // CURTA_WEIGHT_...
-  uint32_t rows;                 // N
-  uint32_t columns;              // K
+  const void *codes;            // [rows][row_bytes]
+  const uint16_t *mantissas;    // [rows]
+  const uint8_t *group_scales;  // [rows][groups], or NULL: 1
+  const int16_t *group_offsets; // [rows][groups], or NULL: 0; needs group_scales
+  uint32_t kind;                // CURTA_WEIGHT_...
+  uint32_t rows;                // N
+  uint32_t columns;             // K
   uint32_t row_bytes;
-  uint32_t groups;               // G
-  uint32_t group_blocks;         // blocks of 32 columns in a group (of the whole row when G is 1)
-  uint32_t shift;                // shift(W)
+  uint32_t groups;       // G
+  uint32_t group_blocks; // blocks of 32 columns in a group (of the whole row when G is 1)
+  uint32_t shift;        // shift(W)
   int32_t exponent;
 } curta_weight;
 
@@ -83,11 +83,13 @@ typedef struct {
 
   /// Rotates `pairs` pairs in place: interleaved (y[2i], y[2i+1]) or half-split (y[i], y[i+pairs]),
   /// by cosines and sines in Q15; abs(y) <= 32767 before.
-  void (*rotate_interleaved)(int32_t *y, const int32_t *cosine, const int32_t *sine, uint32_t pairs);
+  void (*rotate_interleaved)(int32_t *y, const int32_t *cosine, const int32_t *sine,
+                             uint32_t pairs);
   void (*rotate_half_split)(int32_t *y, const int32_t *cosine, const int32_t *sine, uint32_t pairs);
   /// y = H y, Sylvester-Hadamard of size n, a power of two up to 256, not normalised.
   void (*hadamard)(int32_t *y, uint32_t n);
 
+  /// Codes of q, k and v are within 127.
   /// a[j] = sum over i < width of q[i] * k[j * width + i], 0 <= j < n.
   void (*scores)(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a);
   /// t[j] = clamp(rescale(round(a[j] * k[j].m, 14) * m, k[j].e + e), 2^30), in place of a[j];

@@ -72,9 +72,13 @@ struct SessionState {
   /// Rows that `buffer` has in this step.
   func rows(_ buffer: Int) -> Int { buffers[buffer].record.rows == .tokens ? count : outputs }
 
+  /// The position of the token that row `row` of `buffer` belongs to.
+  func position(_ row: Int, in buffer: Int) -> Int { past + count - rows(buffer) + row }
+
   /// The slice of 0..<total that is part `part` of `parts`.
   static func share(_ total: Int, _ part: Int, _ parts: Int) -> Range<Int> {
-    (total * part / parts)..<(total * (part + 1) / parts)
+    let wide = Int64(total)  // the product may not fit in 32 bits
+    return Int(wide * Int64(part) / Int64(parts))..<Int(wide * Int64(part + 1) / Int64(parts))
   }
 }
 

@@ -16,6 +16,8 @@ extension OpWork {
       eachHead(row: t, heads: heads, width: width) { h, y, scale in
         out.codes.scales[t * heads + h] = quantize(y, width, scale, to: row + h * width)
       }
+      // With one head the row may be the input of a product, which needs the sums.
+      kernels.block_sums(row, out.codes.stride, out.codes.sums + t * (stride / 32))
     }
   }
 
@@ -45,7 +47,7 @@ extension OpWork {
     var pairs = 0
     if pairing != .none {
       let phases = tensor(3)
-      pairs = turns(phases, position: session.pointee.past + t)
+      pairs = turns(phases, position: session.pointee.position(t, in: op[1]))
     }
     for h in 0..<heads {
       let y = scratch.wide

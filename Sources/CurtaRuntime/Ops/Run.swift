@@ -14,17 +14,17 @@ extension Session {
     case .embed, .normQuant, .headQuant, .cacheAppend, .gateQuant, .select:
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
     case .linear, .linearAdd, .logits:
-      var products = 0
+      var products: Int64 = 0  // at most 6 * 2^36: a section holds 2^36 codes of 2 bits
       let pairs = op.code == .linear ? op[2] : 1
       for k in 0..<pairs {
         let weight = state.pointee.tensors[op.code == .linear ? op[3 + 2 * k] : op[2]].weight
-        products += Int(weight.rows) * Int(weight.columns)
+        products += Int64(weight.rows) * Int64(weight.columns)
       }
-      dispatch(work: products * tokens)
+      dispatch(work: products * Int64(tokens))
     case .attend:
       let query = state.pointee.buffers[op[1]].record
       let positions = state.pointee.past + tokens
-      dispatch(work: tokens * positions * Int(query.width))
+      dispatch(work: Int64(tokens) * Int64(positions) * Int64(query.width))
       state.pointee.op.pass = 1
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
       state.pointee.op.pass = 0
@@ -32,10 +32,10 @@ extension Session {
   }
 
   /// Products below which waking the other threads costs more than it saves.
-  static let threadWork = 1 << 17
+  static let threadWork: Int64 = 1 << 17
 
   /// Calls `part` for every share of the current op. The result does not depend on the split.
-  private func dispatch(work: Int) {
+  private func dispatch(work: Int64) {
     let threads = state.pointee.sizes.threads
     guard threads > 1, work >= Session.threadWork, let parallel = state.pointee.parallel else {
       part(0, of: 1)
@@ -50,7 +50,7 @@ extension Session {
       }, UnsafeMutableRawPointer(state), threads)
   }
 
-  private func part(_ part: Int, of parts: Int) {
+  func part(_ part: Int, of parts: Int) {
     let work = OpWork(session: state, part: part, parts: parts)
     switch work.op.code {
     case .embed: work.embed()

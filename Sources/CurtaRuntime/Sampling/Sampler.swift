@@ -50,7 +50,7 @@ extension Session {
     guard penalty != 0, penalty != 1 << 14 else { return }
     let recent = state.pointee.shared(state.pointee.scratch.recent, Int32.self)
     marks.update(repeating: 0, count: vocabulary)
-    let window = min(past, Int(sampling.penalty_window))
+    let window = min(past, Int(clamping: sampling.penalty_window))
     for j in (past - window)..<past {
       let id = Int(recent[j])
       guard marks[id] == 0 else { continue }
@@ -118,7 +118,7 @@ private struct Candidates {
 
   /// Applies top_k, then min_p, then top_p.
   mutating func filter(_ sampling: curta_sampling) -> Kept {
-    let topK = sampling.top_k == 0 ? count : min(Int(sampling.top_k), count)
+    let topK = sampling.top_k == 0 ? count : min(Int(clamping: sampling.top_k), count)
     let topP = sampling.top_p >= 1 << 16 ? 0 : UInt64(sampling.top_p)
     let least = UInt64(sampling.min_p) << 14
     var kept = Kept(last: -1, total: 0)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The valid vectors: small models that together use every part of the format."""
+
+import hashlib
+
+from curta_file import read_file
+from curta_interpreter import Session
+from vector_model import Coding, Maker, Shape
+from vector_writer import Stream, zstd_frame, zstd_package
+
+MIXED = {"*": Coding(8), "embed": Coding(0), "q": Coding(3), "k": Coding(5), "v": Coding(6),
+         "o": Coding(7), "gate": Coding(2), "up": Coding(4, 32, 3), "down": Coding(4, 32, 1),
+         "head": Coding(8, 32, 1)}
+GROUPED = {"*": Coding(4, 32, 3), "embed": Coding(4, 32, 3), "k": Coding(2, 32, 1),
+           "v": Coding(3, 64, 3), "o": Coding(8, 32, 3), "gate": Coding(5, 0, 1),
+           "down": Coding(6, 96, 3), "head": Coding(0)}
+EXTREME = {"*": Coding(8, 32, 3, extreme=True), "embed": Coding(0, extreme=True, exponent=-64),
+           "q": Coding(8, extreme=True, exponent=64), "k": Coding(8, extreme=True, exponent=-64),
+           "gate": Coding(2, extreme=True, exponent=-64), "up": Coding(7, extreme=True, exponent=64),
+           "o": Coding(8, 32, 3, True, -64), "down": Coding(0, extreme=True, exponent=-64),
+           "head": Coding(8, 32, 3, True, -64)}
+TEXTS = {"name": "Curta \u00e9 \u20ac \U0001d11e \x1b[31m %n", "empty": "", "k" * 255: 7,
+         "largest": (1 << 64) - 1, "zero": 0, "0._-": "x" * 300, "architecture": "llama",
+         "sampling.top_k": 40, "sampling.temperature.q16": 65536}
+
+TINY = Shape(seed=1, codings={"*": Coding(4), "embed": Coding(8)})
+SHAPES = {
+    "tiny": TINY,
+    "bits": Shape(seed=2, codings=MIXED, pairing=1, hadamard=1),
+    "groups": Shape(seed=3, codings=GROUPED, width=64, ff=96, heads=4, kv_heads=2),
+    "padded": Shape(seed=4, codings={**MIXED, "up": Coding(4, 32, 3), "v": Coding(8)}, width=40,
+                    ff=36, heads=2, kv_heads=2, vocabulary=19, pairing=1, phases=7),
+    "no-phases": Shape(seed=5, pairing=0, hadamard=1, heads=4, kv_heads=4, vocabulary=5),
+    "window": Shape(seed=6, window=4, layers=2, heads=4, kv_heads=1, phases=2, context=24,
+                    codings={"*": Coding(5)}),
+    "extreme": Shape(seed=7, codings=EXTREME, eps=1 << 40, fraction=30),
+    "fraction-0": Shape(seed=8, fraction=0, eps=0, codings={"*": Coding(6)}),
+    "one-head": Shape(seed=9, heads=1, kv_heads=1, vocabulary=3, slots_shared=False,
+                      codings={"*": Coding(7)}),
+    "sharp": Shape(seed=10, attend_scale=(65535, 9), codings={"*": Coding(8)}, context=32),
+    "lz4": Shape(seed=11, codecs=(2, 0), codings={"*": Coding(2)}, ff=64, eps=0),
+    "zstd-blocks": Shape(seed=12, codecs=(1, 2, 0), codings={"*": Coding(3)}),
+    "zstd": Shape(seed=13, codings={"*": Coding(2), "embed": Coding(8, extreme=True)}, ff=64),
+    "minor-7": Shape(seed=14, codings={"*": Coding(4)}),
+    "metadata": Shape(seed=15, codings={"*": Coding(4)}),
+}
+
+
+def finish(name, maker, file):
+    """The parts of a file that are not in its shape."""
+    if name == "minor-7":
+        file = maker.file(7, extra=((6, b"a signature that 1.0 does not know"),
+                                    (9, bytes(range(100))), (0xFFFFFFFF, b"\x00")))
+    if name == "metadata":
+        file = maker.file(0, TEXTS)
+    if name == "zstd-blocks":
+        frame = file.sections[3]
+        frame["stored"] = zstd_frame(maker.tensors.streams[0], window=0x00, checksum=True)
+    if name == "zstd":
+        for section in file.sections[3:]:
+            if len(section["stored"]) > 100:
+                section["codec"], section["stored"] = 1, zstd_package(section["stored"])
+    return file
+
+
+def build(name):
+    """The bytes of one valid vector."""
+    maker = Maker(SHAPES[name])
+    file = maker.build()
+    return finish(name, maker, file).build()
+
+
+def tokens_for(name):
+    """A fixed list of token ids that fills the context."""
+    shape, random = SHAPES[name], Stream(77 + SHAPES[name].seed)
+    ids = [random.below(shape.vocabulary) for _ in range(shape.context - 1)]
+    return [shape.vocabulary - 1] + ids
+
+
+def logits_hash(data, tokens, chunk):
+    """(SHA-256 of all rows of logits, identity) of a run in steps of `chunk` tokens."""
+    model = read_file(data)
+    session, digest = Session(model), hashlib.sha256()
+    for at in range(0, len(tokens), chunk):
+        part = tokens[at:at + chunk]
+        digest.update(session.step(part, len(part)).astype("<i4").tobytes())
+    return digest.hexdigest(), f"{model.identity:016x}"

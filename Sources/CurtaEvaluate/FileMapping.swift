@@ -1,0 +1,52 @@
+// A file mapped read-only, as the runtime wants it: its first byte on a page boundary.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import Glibc
+
+/// A regular file mapped read-only; unmapped when the last reference goes.
+///
+/// The file must keep its length while it is mapped, as with every mapping.
+public final class FileMapping: @unchecked Sendable {
+  public let path: String
+  public let bytes: ByteView
+  private let isMapped: Bool
+
+  /// Throws `HostError.system` for what is not a readable regular file.
+  public init(_ path: String) throws(HostError) {
+    self.path = path
+    // Nonblocking, so that a pipe of that name does not hold us up.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw FileMapping.failure(path) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileMapping.failure(path) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw .system(path: path, reason: "not a regular file")
+    }
+    let count = Int(status.st_size)
+    isMapped = count > 0
+    if count == 0 {
+      bytes = ByteView(UnsafeRawPointer(bitPattern: Int(alignment))!, count: 0)
+    } else {
+      let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0)
+      guard let base, base != MAP_FAILED else { throw FileMapping.failure(path) }
+      bytes = ByteView(base, count: count)
+    }
+  }
+
+  /// Bytes that somebody else keeps alive as long as this.
+  init(borrowing bytes: ByteView, path: String) {
+    self.path = path
+    self.bytes = bytes
+    isMapped = false
+  }
+
+  deinit {
+    if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.base), bytes.count) }
+  }
+
+  private static func failure(_ path: String) -> HostError {
+    .system(path: path, reason: String(cString: strerror(errno)))
+  }
+}

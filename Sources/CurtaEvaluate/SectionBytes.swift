@@ -1,0 +1,49 @@
+// The decoded bytes of single sections, outside any session.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaRuntime
+
+extension CurtaFile {
+  /// The decoded bytes of a section of any codec. Throws `badFrame`.
+  public func decodedBytes(_ section: Section) throws(CurtaError) -> [UInt8] {
+    let stored = try storedBytes(section)
+    let size = Int(section.size)
+    if section.codec == .stored {
+      return [UInt8](UnsafeRawBufferPointer(start: stored.base, count: stored.count))
+    }
+    if section.codec == .zstd { try section.checkZstdFrame(stored) }
+    var isGood = false
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { bytes, count in
+      let target = UnsafeMutableRawPointer(bytes.baseAddress!)
+      switch section.codec {
+      case .stored: break
+      case .lz4: isGood = decodeLZ4Block(stored, to: target, size: size)
+      case .zstd: isGood = zstdDecoder(nil, stored.base, stored.count, target, size) == 0
+      }
+      count = isGood ? size : 0
+    }
+    guard isGood else { throw CurtaError(.badFrame, section: section.kind, at: section.offset) }
+    return bytes
+  }
+}
+
+/// A tokenizer and the section that it reads.
+public final class OwnedTokenizer {
+  public let tokenizer: Tokenizer
+  private let section: UnsafeMutableRawBufferPointer
+
+  /// Copies and checks a tokenizer section, not empty. Throws `badTokenizer` and the like.
+  public init(_ bytes: [UInt8]) throws(CurtaError) {
+    section = .allocate(byteCount: max(bytes.count, 1), alignment: Int(alignment))
+    section.copyBytes(from: bytes)
+    do throws(CurtaError) {
+      tokenizer = try Tokenizer(ByteView(section.baseAddress!, count: bytes.count))
+    } catch {
+      section.deallocate()
+      throw error
+    }
+  }
+
+  deinit { section.deallocate() }
+}

@@ -1,0 +1,49 @@
+// What the AVX2 variants share: the function attribute, loads and stores, sums of lanes.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_AVX2_H
+#define CURTA_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define CURTA_AVX2 __attribute__((target("avx2")))
+#define CURTA_AVX2_INLINE static inline __attribute__((always_inline, target("avx2")))
+
+CURTA_AVX2_INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+CURTA_AVX2_INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+CURTA_AVX2_INLINE void store256(void *p, __m256i x) { _mm256_storeu_si256((__m256i *)p, x); }
+CURTA_AVX2_INLINE void store128(void *p, __m128i x) { _mm_storeu_si128((__m128i *)p, x); }
+
+CURTA_AVX2_INLINE __m128i low128(__m256i x) { return _mm256_castsi256_si128(x); }
+CURTA_AVX2_INLINE __m128i high128(__m256i x) { return _mm256_extracti128_si256(x, 1); }
+
+/// Sum of the eight int32 lanes, which must fit int32.
+CURTA_AVX2_INLINE int32_t sum_of_i32(__m256i x) {
+  __m128i a = _mm_add_epi32(low128(x), high128(x));
+  a = _mm_add_epi32(a, _mm_unpackhi_epi64(a, a));
+  a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 1));
+  return _mm_cvtsi128_si32(a);
+}
+
+/// Sum of the four int64 lanes.
+CURTA_AVX2_INLINE int64_t sum_of_i64(__m256i x) {
+  __m128i a = _mm_add_epi64(low128(x), high128(x));
+  a = _mm_add_epi64(a, _mm_unpackhi_epi64(a, a));
+  return _mm_cvtsi128_si64(a);
+}
+
+/// The eight int32 lanes added by pairs into four int64 lanes.
+CURTA_AVX2_INLINE __m256i widened(__m256i x) {
+  return _mm256_add_epi64(_mm256_cvtepi32_epi64(low128(x)), _mm256_cvtepi32_epi64(high128(x)));
+}
+
+/// The largest of the eight uint32 lanes.
+CURTA_AVX2_INLINE uint32_t largest_u32(__m256i x) {
+  __m128i a = _mm_max_epu32(low128(x), high128(x));
+  a = _mm_max_epu32(a, _mm_unpackhi_epi64(a, a));
+  a = _mm_max_epu32(a, _mm_shuffle_epi32(a, 1));
+  return (uint32_t)_mm_cvtsi128_si32(a);
+}
+
+#endif

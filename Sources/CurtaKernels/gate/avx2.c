@@ -1,0 +1,110 @@
+// Residual sums and the SiLU gate with AVX2.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products of 64 bits come from VPMULDQ, which multiplies the even int32 lanes: the odd ones are
+// shifted down, and both results are blended together again.
+
+#include "../kernels.h"
+
+#if defined(__x86_64__)
+#include "../avx2.h"
+
+/// rescale(., s) of int64 lanes, abs <= 2^46: x * 2^left; plus 2^(s-1); then a logical shift of
+/// x + 2^62, which is positive, less 2^(62-s). AVX2 has no arithmetic shift of int64 lanes.
+typedef struct {
+  __m256i half;   // 2^(s-1) + 2^62
+  __m256i offset; // 2^(62-s)
+  __m128i left, right;
+} rescaling;
+
+CURTA_AVX2_INLINE rescaling rescaling_by(int32_t s) {
+  const int32_t right = s < 0 ? 0 : s < 62 ? s : 62;
+  const int32_t left = s >= 0 ? 0 : s > -14 ? -s : 14;
+  const int64_t top = (int64_t)1 << 62;
+  rescaling r;
+  r.half = _mm256_set1_epi64x(top + (right ? (int64_t)1 << (right - 1) : 0));
+  r.offset = _mm256_set1_epi64x(top >> right);
+  r.left = _mm_cvtsi32_si128(left);
+  r.right = _mm_cvtsi32_si128(right);
+  return r;
+}
+
+CURTA_AVX2_INLINE __m256i rescaled(__m256i x, const rescaling *r) {
+  const __m256i up = _mm256_add_epi64(_mm256_sll_epi64(x, r->left), r->half);
+  return _mm256_sub_epi64(_mm256_srl_epi64(up, r->right), r->offset);
+}
+
+/// clamp(x, most) of int64 lanes.
+CURTA_AVX2_INLINE __m256i clamped(__m256i x, __m256i most, __m256i least) {
+  x = _mm256_blendv_epi8(x, most, _mm256_cmpgt_epi64(x, most));
+  return _mm256_blendv_epi8(x, least, _mm256_cmpgt_epi64(least, x));
+}
+
+/// The int64 lanes that hold int32 values, even and odd, as eight int32 lanes.
+CURTA_AVX2_INLINE __m256i joined(__m256i even, __m256i odd) {
+  return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+
+/// The even int32 lanes as int64 lanes.
+CURTA_AVX2_INLINE __m256i even_lanes(__m256i x) {
+  return _mm256_mul_epi32(x, _mm256_set1_epi64x(1));
+}
+
+CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m,
+                                         int32_t s) {
+  const rescaling by = rescaling_by(s);
+  const __m256i factor = _mm256_set1_epi64x(m);
+  const __m256i most = _mm256_set1_epi64x(INT32_MAX), least = _mm256_set1_epi64x(-INT32_MAX);
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8) {
+    const __m256i x = load256(z + i), old = load256(sum + i);
+    const __m256i x1 = _mm256_srli_epi64(x, 32), old1 = _mm256_srli_epi64(old, 32);
+    __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
+    __m256i odd = rescaled(_mm256_mul_epi32(x1, factor), &by);
+    even = clamped(_mm256_add_epi64(even, even_lanes(old)), most, least);
+    odd = clamped(_mm256_add_epi64(odd, even_lanes(old1)), most, least);
+    store256(sum + i, joined(even, odd));
+  }
+  curta_add_rescaled__scalar(sum + i, z + i, n - i, m, s);
+}
+
+/// sigmoid(a) of int32 lanes, 0 <= a <= 2^30.
+CURTA_AVX2_INLINE __m256i sigmoid(__m256i a) {
+  const __m256i b = _mm256_min_epi32(a, _mm256_set1_epi32(1 << 20));
+  const __m256i i = _mm256_srli_epi32(b, 11);
+  const __m256i r = _mm256_and_si256(b, _mm256_set1_epi32(2047));
+  // Entries i and i + 1, i <= 512, in one load of 4 bytes.
+  const __m256i two = _mm256_i32gather_epi32((const int *)(const void *)curta_sigmoid_table, i, 2);
+  const __m256i low = _mm256_and_si256(two, _mm256_set1_epi32(0xFFFF));
+  const __m256i rise = _mm256_sub_epi32(_mm256_srli_epi32(two, 16), low);
+  const __m256i part = _mm256_add_epi32(_mm256_mullo_epi32(rise, r), _mm256_set1_epi32(1024));
+  return _mm256_add_epi32(low, _mm256_srai_epi32(part, 11));
+}
+
+/// round(g * f, 15) of the even lanes; abs(result) <= 2^30, so that the low 32 bits are right after
+/// a logical shift.
+CURTA_AVX2_INLINE __m256i gated(__m256i g, __m256i f) {
+  const __m256i product = _mm256_add_epi64(_mm256_mul_epi32(g, f), _mm256_set1_epi64x(1 << 14));
+  return _mm256_srli_epi64(product, 15);
+}
+
+CURTA_AVX2 void curta_silu__avx2(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, int32_t *a) {
+  const rescaling by = rescaling_by(s);
+  const __m256i factor = _mm256_set1_epi64x(m);
+  const __m256i most = _mm256_set1_epi64x(1 << 30), least = _mm256_set1_epi64x(-(1 << 30));
+  const __m256i one = _mm256_set1_epi32(1 << 15);
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8) {
+    const __m256i x = load256(zg + i);
+    const __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
+    const __m256i odd = rescaled(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), factor), &by);
+    const __m256i g = joined(clamped(even, most, least), clamped(odd, most, least));
+    const __m256i positive = sigmoid(_mm256_abs_epi32(g));
+    const __m256i negative = _mm256_sub_epi32(one, positive);
+    const __m256i f = _mm256_blendv_epi8(positive, negative, _mm256_srai_epi32(g, 31));
+    store256(a + i, joined(gated(g, f), gated(_mm256_srli_epi64(g, 32), _mm256_srli_epi64(f, 32))));
+  }
+  curta_silu__scalar(zg + i, n - i, m, s, a + i);
+}
+
+#endif

@@ -1,0 +1,233 @@
+// Products of grid tensors with AVX2: tiles of 1 row by 1 token and of 2 rows by 4 tokens.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Proof that no lane overflows, for codes q within 127, scales s <= 255, chunks of 128 blocks:
+//
+// nibbles: u = c + 8 <= 15 is the unsigned operand of VPMADDUBSW. A step of 32 columns gives int16
+//   lanes of abs <= 2 * 15 * 127 = 3810; 8 steps are 30480 < 2^15. VPMADDWD by s adds two of them
+//   into an int32 lane: a block adds abs <= 2 * 3810 * 255 = 1 943 100 to a lane, a chunk
+//   248 716 800 < 2^31. The correction, 8 * sum of s * (sum of q), takes 16 groups a step and two
+//   in a lane. Its lane sees at most 2 * ceil(groups / 16) groups, which is 2 * (128 / 16) blocks
+//   and a partial step of 2 * 8 blocks more: 32 blocks * 4064 * 255 * 8 = 265 297 920 < 2^29. The
+//   lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 * 4096 < 2^31; without scales the lanes'
+//   sum is at most 15 * 127 * 4096.
+// bytes: VPMADDUBSW of abs(w) and q with w's sign is exact: 2 * 127 * 127 = 32258 < 2^15. A block
+//   adds 2 * 32258 * 255 = 16 451 580 to a lane, a chunk 2 105 802 240 < 2^31. The lanes' sum is
+//   taken in int64; without scales it is at most 127 * 127 * 4096 < 2^27.
+
+#include "../kernels.h"
+#include "tiled.h"
+
+#if defined(__x86_64__)
+#include "../avx2.h"
+
+/// Rows and tokens of a tile, as constants of the inlined code.
+#define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
+#define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
+
+/// Adds scale * u * q of the blocks [b, b + count), count <= 8, of one group.
+CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
+                                   uint32_t count, const __m256i *scale, uint32_t rows,
+                                   uint32_t tokens, __m256i *lanes) {
+  const __m256i down = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
+  const __m256i nibble = _mm256_set1_epi8(15);
+  __m256i steps[8];
+  EACH_ROW EACH_TOKEN steps[r * tokens + t] = _mm256_setzero_si256();
+  for (size_t j = 0; j < count; j++) {
+    const size_t i = b + j;
+    __m256i u[2];
+    EACH_ROW {
+      const __m256i both = _mm256_broadcastsi128_si256(load128(row[r] + i * 16));
+      u[r] = _mm256_and_si256(_mm256_srlv_epi32(both, down), nibble);
+    }
+    EACH_TOKEN {
+      const __m256i x = load256(q[t] + i * 32);
+      EACH_ROW {
+        __m256i *step = &steps[r * tokens + t];
+        *step = _mm256_add_epi16(*step, _mm256_maddubs_epi16(u[r], x));
+      }
+    }
+  }
+  EACH_ROW EACH_TOKEN {
+    const uint32_t at = r * tokens + t;
+    lanes[at] = _mm256_add_epi32(lanes[at], _mm256_madd_epi16(steps[at], scale[r]));
+  }
+}
+
+/// Adds scale * c * q of the blocks [b, b + count) of one group.
+CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
+                                 uint32_t count, const __m256i *scale, uint32_t rows,
+                                 uint32_t tokens, __m256i *lanes) {
+  for (size_t j = 0; j < count; j++) {
+    const size_t i = b + j;
+    __m256i c[2];
+    EACH_ROW c[r] = load256(row[r] + i * 32);
+    EACH_TOKEN {
+      const __m256i x = load256(q[t] + i * 32);
+      EACH_ROW {
+        const __m256i pairs =
+            tokens == 1 ? _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(c[r], x))
+                        : _mm256_maddubs_epi16(_mm256_abs_epi8(c[r]), _mm256_sign_epi8(x, c[r]));
+        __m256i *lane = &lanes[r * tokens + t];
+        *lane = _mm256_add_epi32(*lane, _mm256_madd_epi16(pairs, scale[r]));
+      }
+    }
+  }
+}
+
+/// Either span; `nibbles`, `rows` and `tokens` are constants.
+CURTA_AVX2_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t *const *q,
+                            size_t b, uint32_t count, const __m256i *scale, uint32_t rows,
+                            uint32_t tokens, __m256i *lanes) {
+  (nibbles ? nibble_span : byte_span)(row, q, b, count, scale, rows, tokens, lanes);
+}
+
+/// A group scale in all int16 lanes.
+CURTA_AVX2_INLINE __m256i spread(const uint8_t *scale) {
+  return _mm256_srli_epi16(_mm256_set1_epi8((char)*scale), 8);
+}
+
+/// 16 scales from `at` on, where the tensor has them.
+CURTA_AVX2_INLINE __m256i sixteen_scales(const uint8_t *scales, size_t at, size_t all) {
+  if (at + 16 <= all)
+    return _mm256_cvtepu8_epi16(load128(scales + at));
+  uint8_t copy[16] = {0};
+  for (size_t i = 0; i < 16 && at + i < all; i++)
+    copy[i] = scales[at + i];
+  return _mm256_cvtepu8_epi16(load128(copy));
+}
+
+/// Subtracts 8 * scale * (sum of q); scales past the chunk's groups meet sums of 0.
+CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, uint32_t rows,
+                                     uint32_t tokens, __m256i *lanes) {
+  const size_t all = (size_t)c->w->rows * c->w->groups;
+  __m256i bias[8];
+  EACH_ROW EACH_TOKEN bias[r * tokens + t] = _mm256_setzero_si256();
+  for (uint32_t g = 0; g < c->groups; g += 16)
+    EACH_ROW {
+      const size_t at = (size_t)row[r] * c->w->groups + c->group + g;
+      const __m256i scale = sixteen_scales(c->w->group_scales, at, all);
+      EACH_TOKEN {
+        __m256i *lane = &bias[r * tokens + t];
+        *lane = _mm256_add_epi32(*lane, _mm256_madd_epi16(scale, load256(c->sums[t] + g)));
+      }
+    }
+  EACH_ROW EACH_TOKEN {
+    const uint32_t at = r * tokens + t;
+    lanes[at] = _mm256_sub_epi32(lanes[at], _mm256_slli_epi32(bias[at], 3));
+  }
+}
+
+/// A tile. Constants: nibbles, rows, tokens, and `step`: the blocks of a group (1, 2 or 4); 8: no
+/// group scales; 0: any group.
+CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *totals, int nibbles,
+                            uint32_t rows, uint32_t tokens, uint32_t step) {
+  const curta_weight *w = c->w;
+  const size_t block_bytes = nibbles ? 16 : 32;
+  const uint8_t *row[2], *scales[2] = {0};
+  __m256i scale[2], lanes[8];
+  EACH_ROW {
+    row[r] = (const uint8_t *)w->codes + (size_t)at[r] * w->row_bytes + c->first * block_bytes;
+    if (w->group_scales)
+      scales[r] = w->group_scales + (size_t)at[r] * w->groups + c->group;
+    scale[r] = _mm256_set1_epi16(1);
+    EACH_TOKEN lanes[r * tokens + t] = _mm256_setzero_si256();
+  }
+  const int8_t *q[4];
+  EACH_TOKEN q[t] = c->q[t];
+  uint32_t b = 0, g = 0;
+  if (step) { // groups begin where chunks begin
+    for (; b + step <= c->blocks; b += step, g++) {
+      if (step != 8)
+        EACH_ROW scale[r] = spread(scales[r] + g);
+      span(nibbles, row, q, b, step, scale, rows, tokens, lanes);
+    }
+  }
+  uint32_t group_end = step ? c->blocks : (c->group + 1) * w->group_blocks - c->first;
+  while (b < c->blocks) {
+    if (w->group_scales)
+      EACH_ROW scale[r] = spread(scales[r] + g);
+    const uint32_t end = group_end < c->blocks ? group_end : c->blocks;
+    for (uint32_t count; b < end; b += count) {
+      count = end - b < 8 ? end - b : 8;
+      span(nibbles, row, q, b, count, scale, rows, tokens, lanes);
+    }
+    group_end += w->group_blocks;
+    g++;
+  }
+  if (nibbles && step != 8 && w->group_blocks <= CURTA_SUMMED_BLOCKS)
+    subtract_bias(c, at, rows, tokens, lanes);
+  EACH_ROW EACH_TOKEN {
+    const __m256i lane = lanes[r * tokens + t];
+    totals[r * tokens + t] = nibbles || step == 8 ? sum_of_i32(lane) : sum_of_i64(widened(lane));
+  }
+}
+
+/// A tile as a function: chooses among the constants.
+#define TILE(name, nibbles, rows, tokens)                                                          \
+  CURTA_AVX2 static void name(const curta_chunk *c, const uint32_t *at, int64_t *totals) {         \
+    if (!c->w->group_scales)                                                                       \
+      tile(c, at, totals, nibbles, rows, tokens, 8);                                               \
+    else if (c->w->group_blocks == 1)                                                              \
+      tile(c, at, totals, nibbles, rows, tokens, 1);                                               \
+    else if (c->w->group_blocks == 2)                                                              \
+      tile(c, at, totals, nibbles, rows, tokens, 2);                                               \
+    else if (c->w->group_blocks == 4)                                                              \
+      tile(c, at, totals, nibbles, rows, tokens, 4);                                               \
+    else                                                                                           \
+      tile(c, at, totals, nibbles, rows, tokens, 0);                                               \
+  }
+TILE(nibbles_one, 1, 1, 1)
+TILE(nibbles_four, 1, 2, 4)
+TILE(bytes_one, 0, 1, 1)
+TILE(bytes_four, 0, 2, 4)
+
+/// abs(offset) <= 32767 and abs(sum) <= 8 * 4064: two products fit an int32 lane.
+CURTA_AVX2 static int64_t offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups) {
+  __m256i lanes = _mm256_setzero_si256();
+  uint32_t g = 0;
+  for (; g + 16 <= groups; g += 16)
+    lanes = _mm256_add_epi64(lanes,
+                             widened(_mm256_madd_epi16(load256(offsets + g), load256(sums + g))));
+  int64_t total = sum_of_i64(lanes);
+  for (; g < groups; g++)
+    total += offsets[g] * sums[g];
+  return total;
+}
+
+void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                 size_t z_stride) {
+  static const curta_tiles tiles = {nibbles_one, nibbles_four, offset_dot, CURTA_CHUNK_BLOCKS, 8};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+}
+
+void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+  static const curta_tiles tiles = {bytes_one, bytes_four, offset_dot, CURTA_CHUNK_BLOCKS, 0};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+}
+
+/// A step adds abs <= 2 * 32767 * 127 to an int32 lane: 256 steps are 2 130 641 408 < 2^31.
+CURTA_AVX2 static int64_t wide_dot(const int16_t *c, const int8_t *q, uint32_t columns) {
+  __m256i total = _mm256_setzero_si256();
+  uint32_t k = 0;
+  while (k + 16 <= columns) {
+    __m256i lanes = _mm256_setzero_si256();
+    for (uint32_t step = 0; step < 256 && k + 16 <= columns; step++, k += 16)
+      lanes = _mm256_add_epi32(
+          lanes, _mm256_madd_epi16(load256(c + k), _mm256_cvtepi8_epi16(load128(q + k))));
+    total = _mm256_add_epi64(total, widened(lanes));
+  }
+  int64_t sum = sum_of_i64(total);
+  for (; k < columns; k++)
+    sum += c[k] * q[k];
+  return sum;
+}
+
+void curta_product_wide__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                              uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+  curta_product_wide_rows(w, x, t0, t1, n0, n1, z, z_stride, wide_dot);
+}
+
+#endif

@@ -1,0 +1,131 @@
+// The frame around the vector products: slabs of rows, tiles of tokens, chunks of columns.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A slab of weights stays in the second-level cache while all tokens pass, a chunk of the codes of
+// four tokens in the first-level cache while the slab's rows pass. Where tokens or rows run out the
+// last one is repeated and its result dropped. One token reads the weights once, from memory: its
+// tile is a single row, because a processor fetches one long stream ahead better than several short
+// ones (8 to 22 GB/s for nibbles on a Zen 4).
+
+#include "tiled.h"
+#include "../arithmetic.h"
+
+enum { SLAB_ROWS = 64 };
+
+static uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// The blocks of group g that are in the chunk, from the chunk's first block on: [low, high).
+static void group_range(const curta_chunk *c, uint32_t g, uint32_t *low, uint32_t *high) {
+  const uint32_t from = g * c->w->group_blocks, to = from + c->w->group_blocks;
+  *low = from > c->first ? from - c->first : 0;
+  *high = g + 1 < c->w->groups ? min(to - c->first, c->blocks) : c->blocks;
+}
+
+/// Sum of the codes of the blocks [low, high) of the chunk.
+static int32_t code_sum(const int16_t *block_sums, uint32_t low, uint32_t high) {
+  int32_t sum = 0;
+  for (uint32_t b = low; b < high; b++)
+    sum += block_sums[b];
+  return sum;
+}
+
+static void fill_sums(curta_chunk *c, const int16_t *const *block_sums, uint32_t tokens) {
+  for (uint32_t t = 0; t < tokens; t++) {
+    for (uint32_t i = 0; i < c->groups; i++) {
+      uint32_t low, high;
+      group_range(c, c->group + i, &low, &high);
+      c->sums[t][i] = (int16_t)code_sum(block_sums[t], low, high); // abs <= 8 * 4064
+    }
+    for (uint32_t i = c->groups; i < (c->groups + 15) / 16 * 16; i++)
+      c->sums[t][i] = 0;
+  }
+}
+
+/// What the tile left out for row n and a token: offsets, and the bias of long groups.
+static int64_t remainder(const curta_chunk *c, const curta_tiles *tiles, uint32_t n,
+                         const int16_t *block_sums, const int16_t *sums, int summed) {
+  const curta_weight *w = c->w;
+  const size_t at = (size_t)n * w->groups + c->group;
+  if (summed)
+    return w->group_offsets ? tiles->offset_dot(w->group_offsets + at, sums, c->groups) : 0;
+  if (!w->group_scales && tiles->bias == 0)
+    return 0;
+  int64_t total = 0;
+  for (uint32_t i = 0; i < c->groups; i++) {
+    uint32_t low, high;
+    group_range(c, c->group + i, &low, &high);
+    const int32_t scale = w->group_scales ? w->group_scales[at + i] : 1;
+    const int32_t offset = w->group_offsets ? w->group_offsets[at + i] : 0;
+    total += (int64_t)(offset - tiles->bias * scale) * code_sum(block_sums, low, high);
+  }
+  return total;
+}
+
+/// Adds to totals[row - n0][token] the rows n0 ... n1-1 of a chunk for `tokens` tokens.
+static void add_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n0, uint32_t n1,
+                      const int16_t *const *block_sums, uint32_t tokens, int summed,
+                      int64_t (*totals)[4]) {
+  const uint32_t tile_rows = tokens == 1 ? 1 : 2, tile_tokens = tokens == 1 ? 1 : 4;
+  const int whole = summed ? c->w->group_offsets == 0 : !c->w->group_scales && tiles->bias == 0;
+  for (uint32_t n = n0; n < n1; n += tile_rows) {
+    uint32_t rows[2];
+    int64_t part[8];
+    for (uint32_t r = 0; r < tile_rows; r++)
+      rows[r] = min(n + r, n1 - 1);
+    (tokens == 1 ? tiles->one : tiles->four)(c, rows, part);
+    for (uint32_t r = 0; r < tile_rows && n + r < n1; r++)
+      for (uint32_t t = 0; t < tokens; t++) {
+        int64_t sum = part[r * tile_tokens + t];
+        if (!whole)
+          sum += remainder(c, tiles, n + r, block_sums[t], c->sums[t], summed);
+        totals[n + r - n0][t] += sum;
+      }
+  }
+}
+
+void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                         uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                         const curta_tiles *tiles) {
+  const uint32_t blocks = (w->columns + 31) / 32;
+  const int summed = w->group_scales && w->group_blocks <= CURTA_SUMMED_BLOCKS;
+  for (uint32_t slab = n0; slab < n1; slab = min(slab + SLAB_ROWS, n1)) {
+    const uint32_t slab_end = min(n1 - slab, SLAB_ROWS) + slab;
+    for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+      tokens = min(t1 - t, 4);
+      int64_t totals[SLAB_ROWS][4] = {{0}};
+      for (uint32_t b = 0; b < blocks; b += tiles->blocks) {
+        curta_chunk c;
+        c.w = w;
+        c.first = b;
+        c.blocks = min(blocks - b, tiles->blocks);
+        c.group = w->groups > 1 ? b / w->group_blocks : 0;
+        c.groups = w->groups > 1 ? (b + c.blocks - 1) / w->group_blocks - c.group + 1 : 1;
+        const int16_t *block_sums[4];
+        for (uint32_t i = 0; i < 4; i++) {
+          const size_t token = t + min(i, tokens - 1);
+          c.q[i] = x->codes + token * x->stride + (size_t)b * 32;
+          block_sums[i] = x->sums + token * (x->stride / 32) + b;
+        }
+        if (summed)
+          fill_sums(&c, block_sums, tokens == 1 ? 1 : 4);
+        add_chunk(&c, tiles, slab, slab_end, block_sums, tokens, summed, totals);
+      }
+      for (uint32_t n = slab; n < slab_end; n++)
+        for (uint32_t i = 0; i < tokens; i++)
+          z[(t + i) * z_stride + n - n0] =
+              (int32_t)curta_round(totals[n - slab][i] * w->mantissas[n], w->shift);
+    }
+  }
+}
+
+void curta_product_wide_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                             uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                             int64_t (*dot)(const int16_t *c, const int8_t *q, uint32_t columns)) {
+  for (uint32_t n = n0; n < n1; n++) {
+    const void *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes;
+    for (uint32_t t = t0; t < t1; t++) {
+      const int64_t sum = dot((const int16_t *)row, x->codes + (size_t)t * x->stride, w->columns);
+      z[t * z_stride + n - n0] = (int32_t)curta_round(sum * w->mantissas[n], w->shift);
+    }
+  }
+}

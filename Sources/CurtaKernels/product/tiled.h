@@ -1,0 +1,57 @@
+// The frame around the vector products of grid tensors: what a tile of an instruction set computes.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_TILED_H
+#define CURTA_TILED_H
+
+#include "../include/curta_kernels.h"
+
+#if defined(__clang__)
+#define CURTA_UNROLL _Pragma("unroll")
+#else
+#define CURTA_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+enum {
+  CURTA_CHUNK_BLOCKS = 128, // blocks of 32 columns in a chunk at most
+  CURTA_SUMMED_BLOCKS = 8,  // a group of so many blocks or fewer has a sum that fits int16
+};
+
+/// A range of columns of up to four tokens. Int32 lanes hold the sums of a chunk: see each tile.
+typedef struct {
+  const curta_weight *w;
+  const int8_t *q[4]; // [blocks][32] codes of each token, from the chunk's first column on
+  uint32_t first;     // block
+  uint32_t blocks;    // 1 ... CURTA_CHUNK_BLOCKS
+  uint32_t group;     // that the first block is in
+  uint32_t groups;    // that have blocks in the chunk, the first and last perhaps in part
+  /// Sum of the codes of each group inside the chunk, then zeros up to a multiple of 16. Filled
+  /// when the tensor has group scales and groups of at most CURTA_SUMMED_BLOCKS blocks.
+  int16_t sums[4][CURTA_CHUNK_BLOCKS + 16];
+} curta_chunk;
+
+/// Sums over the chunk of scale * code * q for some rows.
+typedef void curta_tile(const curta_chunk *c, const uint32_t *rows, int64_t *totals);
+
+typedef struct {
+  curta_tile *one;  // rows[1], one token: totals[1]
+  curta_tile *four; // rows[2], four tokens: totals[2][4]
+  /// Sum of offsets[g] * sums[g], g < groups.
+  int64_t (*offset_dot)(const int16_t *offsets, const int16_t *sums, uint32_t groups);
+  uint32_t blocks; // in a chunk at most
+  /// The tile's codes are too large by `bias`, which it corrects itself only where `sums` is
+  /// filled.
+  int32_t bias;
+} curta_tiles;
+
+/// The product of curta_kernels.h by tiles.
+void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                         uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                         const curta_tiles *tiles);
+
+/// The product with a wide tensor, by a dot product of `columns` codes.
+void curta_product_wide_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                             uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                             int64_t (*dot)(const int16_t *c, const int8_t *q, uint32_t columns));
+
+#endif

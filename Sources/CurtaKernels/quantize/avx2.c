@@ -1,0 +1,102 @@
+// Blocks, squares and codes of activations with AVX2.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../kernels.h"
+
+#if defined(__x86_64__)
+#include "../avx2.h"
+
+CURTA_AVX2 uint32_t curta_maxabs_i32__avx2(const int32_t *x, uint32_t n) {
+  __m256i most = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8)
+    most = _mm256_max_epu32(most, _mm256_abs_epi32(load256(x + i)));
+  const uint32_t a = largest_u32(most), b = curta_maxabs_i32__scalar(x + i, n - i);
+  return a > b ? a : b;
+}
+
+CURTA_AVX2 uint32_t curta_maxabs_i16__avx2(const int16_t *x, uint32_t n) {
+  __m256i most = _mm256_setzero_si256(); // uint16 lanes: abs(-32768) is 32768
+  uint32_t i = 0;
+  for (; n - i >= 16; i += 16)
+    most = _mm256_max_epu16(most, _mm256_abs_epi16(load256(x + i)));
+  const __m256i odd = _mm256_srli_epi32(most, 16);
+  const __m256i even = _mm256_and_si256(most, _mm256_set1_epi32(0xFFFF));
+  const uint32_t a = largest_u32(_mm256_max_epu32(odd, even));
+  const uint32_t b = curta_maxabs_i16__scalar(x + i, n - i);
+  return a > b ? a : b;
+}
+
+/// round(x, s) = (x >> s) + the bit below, which cannot overflow as x + 2^(s-1) can.
+CURTA_AVX2_INLINE __m256i rounded(__m256i x, __m128i s, __m128i below, __m256i one) {
+  const __m256i bit = _mm256_and_si256(_mm256_sra_epi32(x, below), one);
+  return _mm256_add_epi32(_mm256_sra_epi32(x, s), bit);
+}
+
+CURTA_AVX2 void curta_narrow__avx2(const int32_t *x, uint32_t n, uint32_t s, int16_t *y) {
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)s);
+  const __m128i below = _mm_cvtsi32_si128((int32_t)s - (s != 0));
+  const __m256i one = _mm256_set1_epi32(s != 0), least = _mm256_set1_epi16(-32767);
+  uint32_t i = 0;
+  for (; n - i >= 16; i += 16) {
+    const __m256i a = rounded(load256(x + i), shift, below, one);
+    const __m256i b = rounded(load256(x + i + 8), shift, below, one);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
+    store256(y + i, _mm256_max_epi16(packed, least));
+  }
+  curta_narrow__scalar(x + i, n - i, s, y + i);
+}
+
+CURTA_AVX2 uint64_t curta_sum_squares__avx2(const int16_t *y, uint32_t n) {
+  const __m256i low = _mm256_set1_epi64x(0xFFFFFFFF);
+  __m256i sum = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; n - i >= 16; i += 16) {
+    const __m256i v = load256(y + i);
+    const __m256i pairs = _mm256_madd_epi16(v, v); // uint32: 2 * 32768^2 is 2^31
+    sum = _mm256_add_epi64(sum, _mm256_and_si256(pairs, low));
+    sum = _mm256_add_epi64(sum, _mm256_srli_epi64(pairs, 32));
+  }
+  return (uint64_t)sum_of_i64(sum) + curta_sum_squares__scalar(y + i, n - i);
+}
+
+CURTA_AVX2 void curta_multiply__avx2(const int16_t *a, const int16_t *b, uint32_t n, int32_t *t) {
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8) { // VPMADDWD of (a, 0) and (b, 0)
+    const __m256i x = _mm256_cvtepu16_epi32(load128(a + i));
+    const __m256i y = _mm256_cvtepu16_epi32(load128(b + i));
+    store256(t + i, _mm256_madd_epi16(x, y));
+  }
+  curta_multiply__scalar(a + i, b + i, n - i, t + i);
+}
+
+CURTA_AVX2 void curta_quantize__avx2(const int16_t *y, uint32_t n, uint32_t r, uint32_t p,
+                                     int8_t *q) {
+  const __m256i factor = _mm256_set1_epi32((int32_t)r), least = _mm256_set1_epi8(-127);
+  const __m256i half = _mm256_set1_epi32((int32_t)(1u << (p - 1)));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)p);
+  uint32_t i = 0;
+  for (; n - i >= 32; i += 32) {
+    __m256i v[4];
+    for (int j = 0; j < 4; j++) {
+      const __m256i x = _mm256_cvtepi16_epi32(load128(y + i + 8 * j));
+      const __m256i product = _mm256_add_epi32(_mm256_mullo_epi32(x, factor), half);
+      v[j] = _mm256_sra_epi32(product, shift);
+    }
+    const __m256i low = _mm256_packs_epi32(v[0], v[1]), high = _mm256_packs_epi32(v[2], v[3]);
+    const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    store256(q + i, _mm256_max_epi8(packed, least));
+  }
+  curta_quantize__scalar(y + i, n - i, r, p, q + i);
+}
+
+CURTA_AVX2 void curta_block_sums__avx2(const int8_t *q, uint32_t n, int16_t *sums) {
+  const __m256i flip = _mm256_set1_epi8(-128), zero = _mm256_setzero_si256();
+  for (uint32_t j = 0; j < n / 32; j++) { // of q + 128, as bytes
+    const __m256i x = _mm256_xor_si256(load256(q + (size_t)j * 32), flip);
+    sums[j] = (int16_t)(sum_of_i64(_mm256_sad_epu8(x, zero)) - 32 * 128);
+  }
+}
+
+#endif

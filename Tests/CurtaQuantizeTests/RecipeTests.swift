@@ -1,0 +1,94 @@
+// Recipes: the built-in ones, JSON files, and errors that say what is allowed.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import Foundation
+import Testing
+
+@testable import CurtaQuantize
+
+@Suite struct RecipeTests {
+  private func parse(_ json: String) throws -> Recipe {
+    try Recipe.parse(Data(json.utf8), source: "test.json")
+  }
+
+  @Test func builtInRecipesAreFound() throws {
+    #expect(try Recipe.load("w8") == .w8)
+    let w4 = try Recipe.load("w4")
+    #expect(w4.rule(for: .query) == TensorRule(bits: 4, group: 64))
+    #expect(w4.rule(for: .embedding) == TensorRule(bits: 8))
+    #expect(w4.rule(for: .head) == TensorRule(bits: 8))
+    #expect(w4.rule(for: .norm) == TensorRule(bits: 16))
+  }
+
+  @Test func recipesSurviveJSON() throws {
+    for recipe in Recipe.builtIn {
+      let json = try JSONEncoder().encode(recipe)
+      #expect(try Recipe.parse(json, source: recipe.name) == recipe)
+    }
+  }
+
+  @Test func aFileIsRead() throws {
+    let path = NSTemporaryDirectory() + "recipe-\(UUID().uuidString).json"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let json = """
+      {"name": "mine", "clip": "none", "default": {"bits": 3, "group": 32},
+       "rules": [{"role": "down", "bits": 5, "group": "row"}, {"role": "head", "bits": 16}]}
+      """
+    try Data(json.utf8).write(to: URL(fileURLWithPath: path))
+    let recipe = try Recipe.load(path)
+    #expect(recipe.name == "mine" && recipe.clip == .none)
+    #expect(recipe.rule(for: .up) == TensorRule(bits: 3, group: 32))
+    #expect(recipe.rule(for: .down) == TensorRule(bits: 5, group: 0))
+    #expect(recipe.rule(for: .head) == TensorRule(bits: 16))
+  }
+
+  @Test(arguments: [
+    (#"{"name": "a", "bitz": 4}"#, ["bitz", "default", "rules"]),
+    (#"{"name": "a", "default": {"bits": 4, "groups": 64}}"#, ["groups", "'default'", "group"]),
+    (#"{"name": "a", "default": {"bits": 9}}"#, ["'bits' is 9", "2 to 8"]),
+    (#"{"name": "a", "default": {}}"#, ["no 'bits'"]),
+    (#"{"name": "a", "default": {"bits": 4, "group": 40}}"#, ["'group' is 40", "32"]),
+    (#"{"name": "a", "default": {"bits": 4, "group": "all"}}"#, ["'all'", "row"]),
+    (#"{"name": "a", "default": {"bits": 16, "group": 64}}"#, ["16 bits", "row"]),
+    (#"{"name": "a", "rules": [{"role": "quary", "bits": 4}]}"#, ["quary", "query", "down"]),
+    (#"{"name": "a", "rules": [{"role": "norm", "bits": 4}]}"#, ["norm"]),
+    (
+      #"{"name": "a", "rules": [{"role": "up", "bits": 4}, {"role": "up", "bits": 3}]}"#,
+      ["two rules", "up"]
+    ),
+    (#"{"name": "a", "rules": [{"bits": 4}]}"#, ["no 'role'"]),
+    (#"{"name": "a", "clip": "best"}"#, ["best", "none, search"]),
+    (#"{"default": {"bits": 4}}"#, ["no 'name'"]),
+    (#"{"name": 4}"#, ["name"]),
+    (#"{"name": "a", "default": {"bits": "four"}}"#, ["default.bits"]),
+    (#"{"name": "a""#, ["not JSON"]),
+    ("[]", ["the recipe"]),
+  ])
+  func problemsAreNamed(json: String, words: [String]) {
+    let error = #expect(throws: RecipeError.self) { try parse(json) }
+    guard let error else { return }
+    #expect(error.description.hasPrefix("recipe test.json: "))
+    for word in words { #expect(error.reason.contains(word), "\(error)") }
+  }
+
+  @Test func anUnknownNameListsTheRecipes() {
+    let error = #expect(throws: RecipeError.self) { try Recipe.load("w5") }
+    #expect(error?.reason.contains("w8, w4") == true)
+    #expect(throws: RecipeError.self) { try Recipe.load(NSTemporaryDirectory()) }
+  }
+
+  @Test func theRuleIsApplied() throws {
+    var generator = SeededGenerator(printing: "recipe")
+    let weights = heavyTailed(4, 130, &generator)
+    for role in TensorRole.allCases {
+      let tensor = try Recipe.w4.quantize(weights, name: "t", role: role)
+      #expect(tensor.byteSize == Recipe.w4.byteSize(rows: 4, columns: 130, role: role))
+      switch tensor.base {
+      case .grid(let grid): #expect(grid.bits == Recipe.w4.rule(for: role).bits)
+      case .wide: #expect(role == .norm)
+      case .words: Issue.record("words")
+      }
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// A one-layer decoder with random integers: contents that every reader accepts.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+
+@testable import CurtaWrite
+
+/// A one-layer decoder: width 64, 4 query heads and 2 key-value heads of 16, vocabulary 40.
+func sampleContents(_ generator: inout SeededGenerator) -> FileContents {
+  let (width, inner, vocabulary) = (64, 96, 40)
+  var tensors: [TensorContents] = []
+  func add(_ tensor: TensorContents) -> Int {
+    tensors.append(tensor)
+    return tensors.count - 1
+  }
+  let embedding = add(grid("embedding", vocabulary, width, bits: 8, &generator))
+  let phases = add(
+    TensorContents(
+      name: "phases", rows: 1, columns: 8, payload: .words((0..<8).map { UInt32(1 << (29 - $0)) })))
+  let norm = add(wide("norm", 1, width, &generator))
+  let query = add(grid("query", 64, width, bits: 4, group: 32, &generator))
+  let key = add(grid("key", 32, width, bits: 3, group: 64, offsets: true, &generator))
+  let value = add(grid("value", 32, width, bits: 5, &generator))
+  let output = add(grid("output", width, 64, bits: 6, &generator))
+  let gate = add(grid("gate", inner, width, bits: 2, group: 32, &generator))
+  let up = add(grid("up", inner, width, bits: 7, &generator))
+  let down = add(grid("down", width, inner, bits: 4, group: 64, &generator))
+
+  var buffers: [BufferDescription] = []
+  func buffer(_ kind: BufferDescription.Kind, _ width: Int, _ rows: RowCount = .tokens) -> Int {
+    buffers.append(BufferDescription(kind, rows: rows, width: width))
+    return buffers.count - 1
+  }
+  let x = buffer(.fixed(fraction: 12), width)
+  let a = buffer(.codes8(scales: 1), width)
+  let (zq, zk, zv) = (buffer(.scaled, 64), buffer(.scaled, 32), buffer(.scaled, 32))
+  let q = buffer(.codes8(scales: 4), 64)
+  let o = buffer(.codes8(scales: 1), 64)
+  let (zg, zu) = (buffer(.scaled, inner), buffer(.scaled, inner))
+  let h = buffer(.codes8(scales: 1), inner)
+  let last = buffer(.fixed(fraction: 12), width, .outputs)
+  let b = buffer(.codes8(scales: 1), width, .outputs)
+  let logits = buffer(.fixed(fraction: 16), vocabulary, .outputs)
+  let rotation = Rotation(phases: phases, pairing: .halfSplit)
+  let ops: [ProgramOp] = [
+    .embed(weight: embedding, out: x),
+    .normQuant(input: x, gamma: norm, out: a, epsilon: 168),
+    .linear(
+      input: a,
+      parts: [
+        LinearPart(weight: query, out: zq), LinearPart(weight: key, out: zk),
+        LinearPart(weight: value, out: zv),
+      ]),
+    .headQuant(input: zq, out: q, rotation: rotation, hadamard: true),
+    .cacheAppend(input: zk, state: 0, rotation: rotation, hadamard: true),
+    .cacheAppend(input: zv, state: 1, rotation: nil, hadamard: false),
+    .attend(query: q, keys: 0, values: 1, out: o, window: 0, mantissa: 47274, exponent: 21),
+    .linearAdd(input: o, weight: output, sum: x),
+    .normQuant(input: x, gamma: norm, out: a, epsilon: 168),
+    .linear(input: a, parts: [LinearPart(weight: gate, out: zg), LinearPart(weight: up, out: zu)]),
+    .gateQuant(gate: zg, up: zu, out: h),
+    .linearAdd(input: h, weight: down, sum: x),
+    .select(input: x, out: last),
+    .normQuant(input: last, gamma: norm, out: b, epsilon: 168),
+    .logits(input: b, weight: embedding, out: logits),
+  ]
+  let states = [StateDescription(heads: 2, width: 16), StateDescription(heads: 2, width: 16)]
+  return FileContents(
+    metadata: ["name": .text("sample"), "parameters": .integer(12345), "recipe": .text("test")],
+    tensors: tensors,
+    program: ProgramDescription(
+      buffers: buffers, states: states, ops: ops, context: 32, vocabulary: vocabulary,
+      output: logits))
+}
+
+/// Random codes over the whole range, with random scales.
+func grid(
+  _ name: String, _ rows: Int, _ columns: Int, bits: Int, group: Int = 0, offsets: Bool = false,
+  _ generator: inout SeededGenerator
+) -> TensorContents {
+  let range = Packing.range(bits: bits)
+  let cells = rows * (group == 0 ? 1 : (columns + group - 1) / group)
+  return TensorContents(
+    name: name, rows: rows, columns: columns,
+    payload: .grid(
+      TensorContents.Grid(
+        bits: bits, group: group, exponent: 24,
+        codes: (0..<rows * columns).map { _ in Int8(Int.random(in: range, using: &generator)) },
+        mantissas: (0..<rows).map { _ in UInt16.random(in: 1...UInt16.max, using: &generator) },
+        groupScales: group == 0
+          ? nil : (0..<cells).map { _ in UInt8.random(in: 0...UInt8.max, using: &generator) },
+        groupOffsets: offsets
+          ? (0..<cells).map { _ in Int16.random(in: -32767...32767, using: &generator) } : nil)))
+}
+
+func wide(
+  _ name: String, _ rows: Int, _ columns: Int, _ generator: inout SeededGenerator
+) -> TensorContents {
+  TensorContents(
+    name: name, rows: rows, columns: columns,
+    payload: .wide(
+      TensorContents.Wide(
+        exponent: 30,
+        codes: (0..<rows * columns).map { _ in Int16.random(in: -32767...32767, using: &generator)
+        },
+        mantissas: (0..<rows).map { _ in UInt16.random(in: 1...UInt16.max, using: &generator) })))
+}
+
+/// The sample with its slots assigned.
+func plannedContents(_ generator: inout SeededGenerator) throws -> FileContents {
+  var contents = sampleContents(&generator)
+  try contents.program.assignSlots()
+  return contents
+}

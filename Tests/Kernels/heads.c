@@ -1,0 +1,161 @@
+// Checks and benchmarks of the attention kernels.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "driver.h"
+
+static const uint32_t widths[] = {1,  2,  3,  5,  7,  8,  12, 15, 16, 17,  24,  31,  32,
+                                  33, 40, 48, 56, 63, 64, 65, 80, 96, 112, 128, 129, 256};
+enum { WIDTHS = sizeof widths / sizeof *widths };
+static const uint32_t long_counts[] = {255, 511, 512, 513, 1025, 3000};
+enum { COUNTS = 40 + 6 };
+static uint32_t count(uint32_t i) { return i < 40 ? i : long_counts[i - 40]; }
+
+static int8_t *codes(size_t n, enum pattern pattern) {
+  int8_t *p = input_buffer(n, 1);
+  for (size_t i = 0; i < n; i++)
+    p[i] = (int8_t)sample(pattern, i, -127, 127);
+  return p;
+}
+
+static curta_scale *scales(uint32_t n, int32_t low, int32_t high) {
+  curta_scale *p = input_buffer(n * sizeof *p, 4);
+  for (uint32_t i = 0; i < n; i++) {
+    const uint32_t kind = random_below(4);
+    p[i].m = kind == 0 ? 65535 : kind == 1 ? 32768 : 32768 + random_below(32768);
+    p[i].e = (int32_t)random_between(low, high);
+  }
+  return p;
+}
+
+void check_scores(const curta_kernels *set) {
+  for (uint32_t at = 0; at < WIDTHS; at++)
+    for (uint32_t i = 0; i < 42; i++)
+      for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
+        const uint32_t width = widths[at], n = count(i);
+        const int8_t *q = codes(width, i % 2 ? pattern : RANDOM);
+        const int8_t *k = codes((size_t)width * n, pattern);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        curta_scores__scalar(q, k, width, n, want);
+        set->scores(q, k, width, n, got);
+        expect_same(got, want, n * 4, set->name, "scores", width * 10000 + n);
+      }
+}
+
+void bench_scores(const curta_kernels *set) {
+  for (uint32_t width = 64; width <= 128; width += 64) {
+    const int8_t *q = codes(width, RANDOM), *k = codes((size_t)width * 1024, RANDOM);
+    int32_t *a = output_buffer(1024 * 4);
+    BENCH(set, width == 64 ? "scores width=64" : "scores width=128", "GMAC/s", width * 1024,
+          set->scores(q, k, width, 1024, a));
+  }
+}
+
+void check_score_logits(const curta_kernels *set) {
+  static const int32_t ranges[][3] = {{0, 0, 20},    {-5, 40, 0},     {-20, 90, 0},
+                                      {10, 20, -15}, {-100, 200, 50}, {-2000, 2000, 7}};
+  for (uint32_t i = 1; i < COUNTS; i++)
+    for (uint32_t r = 0; r < 6; r++)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = count(i);
+        const curta_scale *k = scales(n, ranges[r][0], ranges[r][1]);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        for (uint32_t j = 0; j < n; j++)
+          want[j] = got[j] = (int32_t)sample(pattern, j, -(1 << 22), 1 << 22);
+        const uint32_t m = pattern == RANDOM ? 32768 + random_below(32768) : 65535;
+        const int32_t a = curta_score_logits__scalar(want, k, n, m, ranges[r][2]);
+        const int32_t b = set->score_logits(got, k, n, m, ranges[r][2]);
+        expect(a == b, "%s score_logits largest n=%u", set->name, n);
+        expect_same(got, want, n * 4, set->name, "score_logits", n);
+      }
+}
+
+void bench_score_logits(const curta_kernels *set) {
+  const curta_scale *k = scales(1024, 8, 10);
+  int32_t *a = output_buffer(1024 * 4);
+  memset(a, 0, 1024 * 4);
+  BENCH(set, "score_logits", "Gelement/s", 1024, set->score_logits(a, k, 1024, 50000, 20));
+}
+
+void check_score_weights(const curta_kernels *set) {
+  static const int32_t ranges[][2] = {{0, 0}, {-5, 40}, {-100, 200}, {7, 9}, {-1000000, 1000000}};
+  for (uint32_t i = 1; i < COUNTS; i++)
+    for (uint32_t r = 0; r < 5; r++)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = count(i);
+        const curta_scale *v = scales(n, ranges[r][0], ranges[r][1]);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        const int64_t low = r == 1 ? -(1 << 30) : -(1 << 20);
+        const int32_t max = r == 1 ? 1 << 30 : 1 << 20;
+        for (uint32_t j = 0; j < n; j++)
+          want[j] = got[j] = (int32_t)sample(pattern, j, low, max);
+        uint64_t totals[2] = {1, 2};
+        int32_t leasts[2] = {3, 4};
+        const uint32_t a = curta_score_weights__scalar(want, v, n, max, totals, leasts);
+        const uint32_t b = set->score_weights(got, v, n, max, totals + 1, leasts + 1);
+        expect(a == b && totals[0] == totals[1] && leasts[0] == leasts[1],
+               "%s score_weights results n=%u", set->name, n);
+        expect_same(got, want, n * 4, set->name, "score_weights", n);
+      }
+}
+
+void bench_score_weights(const curta_kernels *set) {
+  const curta_scale *v = scales(1024, 8, 10);
+  int32_t *t = output_buffer(1024 * 4);
+  memset(t, 0, 1024 * 4);
+  uint64_t total = 0;
+  int32_t least = 0;
+  BENCH(set, "score_weights", "Gelement/s", 1024,
+        set->score_weights(t, v, 1024, INT32_MAX, &total, &least));
+}
+
+void check_narrow_weights(const curta_kernels *set) {
+  static const int32_t ranges[][2] = {{0, 0}, {-5, 40}, {-100, 200}, {7, 9}, {-1000000, 1000000}};
+  for (uint32_t i = 0; i < COUNTS; i++)
+    for (uint32_t r = 0; r < 5; r++)
+      for (uint32_t s = 0; s <= 17; s += s % 2 ? 1 : 3, release_buffers()) {
+        const uint32_t n = count(i);
+        const curta_scale *v = scales(n, ranges[r][0], ranges[r][1]);
+        uint32_t *u = input_buffer(n * 4, 4);
+        for (uint32_t j = 0; j < n; j++)
+          u[j] = (uint32_t)sample(s % 2 ? RANDOM : ANY_WIDTH, j, 0, INT32_MAX);
+        int16_t *want = output_buffer(n * 2), *got = output_buffer(n * 2);
+        curta_narrow_weights__scalar(u, v, n, ranges[r][0], s, want);
+        set->narrow_weights(u, v, n, ranges[r][0], s, got);
+        expect_same(got, want, n * 2, set->name, "narrow_weights", n);
+      }
+}
+
+void bench_narrow_weights(const curta_kernels *set) {
+  const curta_scale *v = scales(1024, 8, 10);
+  uint32_t *u = input_buffer(1024 * 4, 0);
+  memset(u, 5, 1024 * 4);
+  int16_t *c = output_buffer(1024 * 2);
+  BENCH(set, "narrow_weights", "Gelement/s", 1024, set->narrow_weights(u, v, 1024, 8, 13, c));
+}
+
+void check_weighted_sum(const curta_kernels *set) {
+  for (uint32_t at = 0; at < WIDTHS; at++)
+    for (uint32_t i = 0; i < COUNTS; i++)
+      for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
+        const uint32_t width = widths[at], n = count(i);
+        int16_t *c = input_buffer(n * 2, 2);
+        for (uint32_t j = 0; j < n; j++)
+          c[j] = (int16_t)sample(pattern == LEAST ? MOST : pattern, j, 0, 32767);
+        const int8_t *v = codes((size_t)width * n, pattern);
+        int64_t *want = output_buffer(width * 8), *got = output_buffer(width * 8);
+        curta_weighted_sum__scalar(c, v, width, n, want);
+        set->weighted_sum(c, v, width, n, got);
+        expect_same(got, want, width * 8, set->name, "weighted_sum", width * 10000 + n);
+      }
+}
+
+void bench_weighted_sum(const curta_kernels *set) {
+  for (uint32_t width = 64; width <= 128; width += 64) {
+    int16_t *c = input_buffer(1024 * 2, 0);
+    memset(c, 1, 1024 * 2);
+    const int8_t *v = codes((size_t)width * 1024, RANDOM);
+    int64_t *o = output_buffer(width * 8);
+    BENCH(set, width == 64 ? "weighted_sum width=64" : "weighted_sum width=128", "GMAC/s",
+          width * 1024, set->weighted_sum(c, v, width, 1024, o));
+  }
+}

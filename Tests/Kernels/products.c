@@ -1,0 +1,203 @@
+// Checks and benchmarks of the product kernels.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "driver.h"
+
+/// How the groups of a tensor are.
+typedef struct {
+  uint32_t blocks; // of 32 columns in a group; 0: the whole row
+  int scales;
+  int offsets;
+} grouping;
+
+static const grouping groupings[] = {{0, 0, 0}, {1, 1, 0}, {2, 1, 1}, {3, 1, 0}, {1, 1, 1},
+                                     {2, 1, 0}, {4, 1, 1}, {8, 1, 0}, {9, 1, 1}, {5, 0, 0},
+                                     {0, 1, 1}, {3, 1, 1}, {40, 1, 1}};
+enum { GROUPINGS = sizeof groupings / sizeof *groupings };
+
+/// A tensor, an input, and the codes of the tensor one by one.
+typedef struct {
+  curta_weight w;
+  curta_codes x;
+  uint32_t tokens;
+  int16_t *codes; // [rows][columns]
+} problem;
+
+static uint32_t bits_of(uint64_t x) { return x ? 64 - (uint32_t)__builtin_clzll(x) : 0; }
+
+static uint32_t kind_shift(const curta_weight *w) {
+  uint64_t c = w->kind == CURTA_WEIGHT_NIBBLES ? 8 : w->kind == CURTA_WEIGHT_BYTES ? 127 : 32767;
+  if (w->group_scales)
+    c = c * 255 + (w->group_offsets ? 32767 : 0);
+  const uint32_t bits = bits_of((uint64_t)127 * w->columns * c * 65535);
+  return bits > 30 ? bits - 30 : 0;
+}
+
+static void make_input(problem *p, uint32_t columns, enum pattern pattern) {
+  curta_codes *x = &p->x;
+  x->width = columns;
+  x->stride = (columns + 63) / 64 * 64;
+  x->codes = input_buffer((size_t)p->tokens * x->stride, 0);
+  x->sums = input_buffer((size_t)p->tokens * x->stride / 32 * 2, 0);
+  memset(x->codes, 0, (size_t)p->tokens * x->stride);
+  for (uint32_t t = 0; t < p->tokens; t++)
+    for (uint32_t k = 0; k < columns; k++)
+      x->codes[t * x->stride + k] = (int8_t)sample(pattern, t + k, -127, 127);
+  curta_block_sums__scalar(x->codes, p->tokens * x->stride, x->sums);
+}
+
+static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint32_t columns,
+                            grouping group, enum pattern of_codes, enum pattern of_input) {
+  problem p = {.tokens = tokens};
+  make_input(&p, columns, of_input);
+  curta_weight *w = &p.w;
+  const uint32_t blocks = (columns + 31) / 32;
+  w->kind = kind;
+  w->rows = rows;
+  w->columns = columns;
+  w->row_bytes = kind == CURTA_WEIGHT_WIDE ? columns * 2 : blocks * (kind == 4 ? 16 : 32);
+  w->group_blocks = group.blocks && group.blocks < blocks ? group.blocks : blocks;
+  w->groups = (blocks + w->group_blocks - 1) / w->group_blocks;
+  const int grid = kind != CURTA_WEIGHT_WIDE;
+  const size_t cells = (size_t)rows * w->groups;
+
+  uint16_t *mantissas = input_buffer((size_t)rows * 2, 0);
+  for (uint32_t n = 0; n < rows; n++)
+    mantissas[n] = (uint16_t)(of_codes == RANDOM ? random_between(1, 65535) : 65535);
+  uint8_t *scales = input_buffer(cells, 1);
+  int16_t *offsets = input_buffer(cells * 2, 2);
+  for (size_t i = 0; i < cells; i++) {
+    scales[i] = (uint8_t)sample(of_codes == LEAST ? MOST : of_codes, i, 0, 255);
+    offsets[i] = (int16_t)sample(of_codes, i, -32767, 32767);
+  }
+  w->mantissas = mantissas;
+  w->group_scales = grid && group.scales ? scales : NULL;
+  w->group_offsets = grid && group.scales && group.offsets ? offsets : NULL;
+
+  const int32_t most = kind == 4 ? 7 : kind == 8 ? 127 : 32767;
+  const int32_t least = kind == 4 ? -8 : -most;
+  uint8_t *bytes = input_buffer((size_t)rows * w->row_bytes, kind == CURTA_WEIGHT_WIDE ? 2 : 1);
+  p.codes = input_buffer((size_t)rows * columns * 2, 0);
+  memset(bytes, kind == 4 ? 0x88 : 0, (size_t)rows * w->row_bytes);
+  for (uint32_t n = 0; n < rows; n++) {
+    uint8_t *row = bytes + (size_t)n * w->row_bytes;
+    for (uint32_t k = 0; k < columns; k++) {
+      const int16_t c = (int16_t)sample(of_codes, k, least, most);
+      p.codes[(size_t)n * columns + k] = c;
+      uint8_t *byte = row + k / 32 * 16 + k % 16;
+      if (kind == CURTA_WEIGHT_WIDE)
+        memcpy(row + 2 * k, &c, 2);
+      else if (kind == CURTA_WEIGHT_BYTES)
+        row[k] = (uint8_t)c;
+      else if (k % 32 < 16)
+        *byte = (uint8_t)((*byte & 0xF0) | (c + 8));
+      else
+        *byte = (uint8_t)((*byte & 0x0F) | (c + 8) << 4);
+    }
+  }
+  w->codes = bytes;
+  w->shift = kind_shift(w);
+  return p;
+}
+
+/// z as curta-arithmetic.md section 2 says it, one column at a time.
+static int32_t by_the_page(const problem *p, uint32_t t, uint32_t n) {
+  const curta_weight *w = &p->w;
+  int64_t sum = 0;
+  for (uint32_t k = 0; k < w->columns; k++) {
+    const size_t cell = (size_t)n * w->groups + k / 32 / w->group_blocks;
+    int64_t value = p->codes[(size_t)n * w->columns + k];
+    value *= w->group_scales ? w->group_scales[cell] : 1;
+    value += w->group_offsets ? w->group_offsets[cell] : 0;
+    sum += value * p->x.codes[t * p->x.stride + k];
+  }
+  sum *= w->mantissas[n];
+  return (int32_t)(w->shift ? ((sum >> (w->shift - 1)) + 1) >> 1 : sum);
+}
+
+typedef void product(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                     uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+
+static void check_problem(const problem *p, product *variant, const char *set, const char *kernel,
+                          int every_range) {
+  const uint32_t rows = p->w.rows, tokens = p->tokens;
+  int32_t *want = output_buffer((size_t)tokens * rows * 4);
+  for (uint32_t t = 0; t < tokens; t++)
+    for (uint32_t n = 0; n < rows; n++)
+      want[t * rows + n] = by_the_page(p, t, n);
+  const size_t stride = rows + 3;
+  const size_t cells = tokens * stride;
+  int32_t *got = output_buffer(cells * 4);
+  for (uint32_t t1 = every_range ? 1 : tokens; t1 <= tokens; t1++)
+    for (uint32_t n1 = every_range ? 1 : rows; n1 <= rows; n1++) {
+      const uint32_t t0 = every_range ? random_below(t1) : 0;
+      const uint32_t n0 = every_range ? random_below(n1) : 0;
+      memset(got, 0xA5, cells * 4);
+      variant(&p->w, &p->x, t0, t1, n0, n1, got, stride);
+      int ok = output_intact(got, cells * 4);
+      for (uint32_t t = 0; t < tokens; t++)
+        for (uint32_t i = 0; i < stride; i++) {
+          const int inside = t >= t0 && t < t1 && i < n1 - n0;
+          const int32_t right = inside ? want[t * rows + n0 + i] : (int32_t)0xA5A5A5A5;
+          ok &= got[t * stride + i] == right;
+        }
+      expect(ok, "%s %s K=%u t=%u..%u n=%u..%u group=%u scales=%d offsets=%d", set, kernel,
+             p->w.columns, t0, t1, n0, n1, p->w.group_blocks, p->w.group_scales != NULL,
+             p->w.group_offsets != NULL);
+    }
+  release_buffers();
+}
+
+static void check_product(const curta_kernels *set, product *variant, uint32_t kind,
+                          const char *kernel) {
+  static const enum pattern patterns[][2] = {{RANDOM, RANDOM},    {MOST, MOST},
+                                             {LEAST, MOST},       {LEAST, LEAST},
+                                             {MOST, ALTERNATING}, {ALTERNATING, ALTERNATING}};
+  const uint32_t kinds_of_group = kind == CURTA_WEIGHT_WIDE ? 1 : GROUPINGS;
+  static const uint32_t longer[] = {256, 288, 576, 1536, 4100, 40001, 131072};
+  for (uint32_t k = 1; k <= 130 + sizeof longer / sizeof *longer; k++)
+    for (uint32_t g = 0; g < kinds_of_group; g++) {
+      const uint32_t columns = k <= 130 ? k : longer[k - 131];
+      const int large = columns > 5000;
+      const uint32_t tried = large ? 6 : 2;
+      for (uint32_t i = 0; i < tried; i++) {
+        const uint32_t at = large ? i : i * (1 + random_below(5));
+        const uint32_t tokens = large ? 1 + i % 5 : 9, rows = large ? 1 + i % 3 : 9;
+        const problem p = make_problem(kind, tokens, rows, columns, groupings[g], patterns[at][0],
+                                       patterns[at][1]);
+        check_problem(&p, variant, set->name, kernel, !large);
+      }
+    }
+}
+
+static void bench_product(const curta_kernels *set, product *variant, uint32_t kind,
+                          const char *kernel) {
+  static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}, {2, 1, 0}, {2, 1, 1}, {4, 1, 0}};
+  const int slow = set == &curta_kernels_scalar;
+  const uint32_t rows = kind == CURTA_WEIGHT_NIBBLES ? 16384 : 8192, columns = 4096;
+  for (uint32_t g = 0; g < (kind == CURTA_WEIGHT_WIDE || slow ? 1 : 5); g++) {
+    const problem p = make_problem(kind, 64, rows, columns, tried[g], RANDOM, RANDOM);
+    int32_t *z = output_buffer((size_t)64 * rows * 4);
+    for (uint32_t tokens = 1; tokens <= (slow ? 1 : 64); tokens *= tokens == 1 ? 4 : 16) {
+      char label[64];
+      snprintf(label, sizeof label, "%s T=%u group=%u%s%s", kernel, tokens, 32 * tried[g].blocks,
+               tried[g].scales ? " scales" : "", tried[g].offsets ? " offsets" : "");
+      const uint32_t part = tokens == 1 ? rows : 1024; // all from memory, or from the caches
+      if (tokens == 1)
+        BENCH(set, "cached", "GB/s", 100. * p.w.row_bytes,
+              variant(&p.w, &p.x, 0, tokens, 0, 100, z, rows));
+      const double work = (double)part * (tokens == 1 ? p.w.row_bytes : (double)columns * tokens);
+      BENCH(set, label, tokens == 1 ? "GB/s" : "GMAC/s", work,
+            variant(&p.w, &p.x, 0, tokens, 0, part, z, rows));
+    }
+    release_buffers();
+  }
+}
+
+#define PRODUCT(k, kind)                                                                           \
+  void check_##k(const curta_kernels *set) { check_product(set, set->k, kind, #k); }               \
+  void bench_##k(const curta_kernels *set) { bench_product(set, set->k, kind, #k); }
+
+PRODUCT(product_nibbles, CURTA_WEIGHT_NIBBLES)
+PRODUCT(product_bytes, CURTA_WEIGHT_BYTES)
+PRODUCT(product_wide, CURTA_WEIGHT_WIDE)

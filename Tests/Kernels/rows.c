@@ -1,0 +1,229 @@
+// Checks and benchmarks of the kernels that pass over one row: quantize, gate, rotate.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "driver.h"
+
+/// Lengths: 0 ... 130 (past two tiles of 64), then some longer.
+static const uint32_t longer[] = {255, 576, 1536, 4099};
+enum { LENGTHS = 131 + 4 };
+static uint32_t length(uint32_t i) { return i < 131 ? i : longer[i - 131]; }
+
+/// Loops over every length and pattern.
+#define EACH_ROW                                                                                   \
+  for (uint32_t at = 0; at < LENGTHS; at++)                                                        \
+    for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers())               \
+      for (uint32_t n = length(at), once = 1; once; once = 0)
+
+#define FILLER(name, type)                                                                         \
+  static type *name(uint32_t n, enum pattern pattern, int64_t low, int64_t high) {                 \
+    type *p = input_buffer((size_t)n * sizeof(type), sizeof(type));                                \
+    for (uint32_t i = 0; i < n; i++)                                                               \
+      p[i] = (type)sample(pattern, i, low, high);                                                  \
+    return p;                                                                                      \
+  }
+FILLER(row_i8, int8_t)
+FILLER(row_i16, int16_t)
+FILLER(row_i32, int32_t)
+
+enum { N = 4096 };
+#define ELEMENTS(label, statement) BENCH(set, label, "Gelement/s", N, statement)
+
+void check_maxabs_i32(const curta_kernels *set) {
+  EACH_ROW {
+    const int32_t *x = row_i32(n, pattern, -INT32_MAX, INT32_MAX);
+    expect(set->maxabs_i32(x, n) == curta_maxabs_i32__scalar(x, n), "%s maxabs_i32 n=%u", set->name,
+           n);
+  }
+}
+
+void bench_maxabs_i32(const curta_kernels *set) {
+  const int32_t *x = row_i32(N, RANDOM, -1000, 1000);
+  volatile uint32_t sink = 0;
+  ELEMENTS("maxabs_i32", sink = set->maxabs_i32(x, N));
+  (void)sink;
+}
+
+void check_maxabs_i16(const curta_kernels *set) {
+  EACH_ROW {
+    const int16_t *x = row_i16(n, pattern, -32768, 32767);
+    expect(set->maxabs_i16(x, n) == curta_maxabs_i16__scalar(x, n), "%s maxabs_i16 n=%u", set->name,
+           n);
+  }
+}
+
+void bench_maxabs_i16(const curta_kernels *set) {
+  const int16_t *x = row_i16(N, RANDOM, -1000, 1000);
+  volatile uint32_t sink = 0;
+  ELEMENTS("maxabs_i16", sink = set->maxabs_i16(x, N));
+  (void)sink;
+}
+
+void check_narrow(const curta_kernels *set) {
+  EACH_ROW for (uint32_t s = 0; s <= 16; s++) {
+    const int32_t *x = row_i32(n, pattern, INT32_MIN, INT32_MAX);
+    int16_t *want = output_buffer(n * 2), *got = output_buffer(n * 2);
+    curta_narrow__scalar(x, n, s, want);
+    set->narrow(x, n, s, got);
+    expect_same(got, want, n * 2, set->name, "narrow", n);
+  }
+}
+
+void bench_narrow(const curta_kernels *set) {
+  const int32_t *x = row_i32(N, RANDOM, -10000000, 10000000);
+  int16_t *y = output_buffer(N * 2);
+  ELEMENTS("narrow", set->narrow(x, N, 9, y));
+}
+
+void check_sum_squares(const curta_kernels *set) {
+  EACH_ROW {
+    const int16_t *y = row_i16(n, pattern, -32768, 32767);
+    expect(set->sum_squares(y, n) == curta_sum_squares__scalar(y, n), "%s sum_squares n=%u",
+           set->name, n);
+  }
+}
+
+void bench_sum_squares(const curta_kernels *set) {
+  const int16_t *y = row_i16(N, RANDOM, -32767, 32767);
+  volatile uint64_t sink = 0;
+  ELEMENTS("sum_squares", sink = set->sum_squares(y, N));
+  (void)sink;
+}
+
+void check_multiply(const curta_kernels *set) {
+  EACH_ROW {
+    const int16_t *a = row_i16(n, pattern, -32768, 32767);
+    const int16_t *b = row_i16(n, n % 2 ? RANDOM : pattern, -32768, 32767);
+    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    curta_multiply__scalar(a, b, n, want);
+    set->multiply(a, b, n, got);
+    expect_same(got, want, n * 4, set->name, "multiply", n);
+  }
+}
+
+void bench_multiply(const curta_kernels *set) {
+  const int16_t *a = row_i16(N, RANDOM, -32767, 32767), *b = row_i16(N, RANDOM, -32767, 32767);
+  int32_t *t = output_buffer(N * 4);
+  ELEMENTS("multiply", set->multiply(a, b, N, t));
+}
+
+void check_quantize(const curta_kernels *set) {
+  EACH_ROW for (uint32_t width = 1; width <= 15; width++) {
+    // As quantize of curta-arithmetic.md section 1 calls it, for the least, most or any A.
+    const uint32_t least = 1u << (width - 1), most = (1u << width) - 1;
+    const uint32_t a = at % 3 == 0 ? least : at % 3 == 1 ? most : least + random_below(least);
+    const uint32_t p = 8 + width;
+    const uint32_t r = (uint32_t)((((uint64_t)127 << p) + a / 2) / a);
+    const int16_t *y = row_i16(n, pattern, -(int64_t)a, a);
+    int8_t *want = output_buffer(n), *got = output_buffer(n);
+    curta_quantize__scalar(y, n, r, p, want);
+    set->quantize(y, n, r, p, got);
+    expect_same(got, want, n, set->name, "quantize", n);
+  }
+}
+
+void bench_quantize(const curta_kernels *set) {
+  const int16_t *y = row_i16(N, RANDOM, -32767, 32767);
+  int8_t *q = output_buffer(N);
+  ELEMENTS("quantize", set->quantize(y, N, 32513, 23, q));
+}
+
+void check_block_sums(const curta_kernels *set) {
+  for (uint32_t blocks = 0; blocks <= 70; blocks++)
+    for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+      const uint32_t n = blocks * 32;
+      const int8_t *q = row_i8(n, pattern, -127, 127);
+      int16_t *want = output_buffer(blocks * 2), *got = output_buffer(blocks * 2);
+      curta_block_sums__scalar(q, n, want);
+      set->block_sums(q, n, got);
+      expect_same(got, want, blocks * 2, set->name, "block_sums", n);
+    }
+}
+
+void bench_block_sums(const curta_kernels *set) {
+  const int8_t *q = row_i8(N, RANDOM, -127, 127);
+  int16_t *sums = output_buffer(N / 32 * 2);
+  ELEMENTS("block_sums", set->block_sums(q, N, sums));
+}
+
+static const int32_t shifts[] = {INT32_MIN, -40, -15, -14, -13, -1, 0,  1,        2,
+                                 15,        16,  17,  30,  31,  32, 33, 45,       46,
+                                 47,        48,  61,  62,  63,  64, 90, INT32_MAX};
+enum { SHIFTS = sizeof shifts / sizeof *shifts };
+static const uint32_t multipliers[] = {0, 1, 32768, 46341, 65535};
+
+void check_add_rescaled(const curta_kernels *set) {
+  EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
+    const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
+    const int32_t *z = row_i32(n, pattern, -(1 << 30), 1 << 30);
+    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    for (uint32_t j = 0; j < n; j++)
+      want[j] = got[j] = (int32_t)sample(j % 3 ? RANDOM : pattern, j, -INT32_MAX, INT32_MAX);
+    curta_add_rescaled__scalar(want, z, n, m, shifts[i]);
+    set->add_rescaled(got, z, n, m, shifts[i]);
+    expect_same(got, want, n * 4, set->name, "add_rescaled", n);
+  }
+}
+
+void bench_add_rescaled(const curta_kernels *set) {
+  const int32_t *z = row_i32(N, RANDOM, -(1 << 30), 1 << 30);
+  int32_t *sum = output_buffer(N * 4);
+  ELEMENTS("add_rescaled", set->add_rescaled(sum, z, N, 50000, 21));
+}
+
+void check_silu(const curta_kernels *set) {
+  EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
+    const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
+    const int32_t *zg = row_i32(n, pattern, -(1 << 30), 1 << 30);
+    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    curta_silu__scalar(zg, n, m, shifts[i], want);
+    set->silu(zg, n, m, shifts[i], got);
+    expect_same(got, want, n * 4, set->name, "silu", n);
+  }
+}
+
+void bench_silu(const curta_kernels *set) {
+  const int32_t *zg = row_i32(N, RANDOM, -(1 << 25), 1 << 25);
+  int32_t *a = output_buffer(N * 4);
+  ELEMENTS("silu", set->silu(zg, N, 50000, 20, a));
+}
+
+#define ROTATION(kernel)                                                                           \
+  void check_##kernel(const curta_kernels *set) {                                                  \
+    EACH_ROW {                                                                                     \
+      const int32_t *cosine = row_i32(n, pattern, -32767, 32767);                                  \
+      const int32_t *sine = row_i32(n, n % 2 ? pattern : RANDOM, -32767, 32767);                   \
+      int32_t *want = output_buffer(n * 8), *got = output_buffer(n * 8);                           \
+      for (uint32_t i = 0; i < 2 * n; i++)                                                         \
+        want[i] = got[i] = (int32_t)sample(pattern, i + n / 2, -32767, 32767);                     \
+      curta_##kernel##__scalar(want, cosine, sine, n);                                             \
+      set->kernel(got, cosine, sine, n);                                                           \
+      expect_same(got, want, n * 8, set->name, #kernel, n);                                        \
+    }                                                                                              \
+  }                                                                                                \
+  void bench_##kernel(const curta_kernels *set) {                                                  \
+    const int32_t *cosine = row_i32(N / 2, RANDOM, -23170, 23170);                                 \
+    const int32_t *sine = row_i32(N / 2, RANDOM, -23170, 23170);                                   \
+    int32_t *y = output_buffer(N * 4);                                                             \
+    memset(y, 0, N * 4);                                                                           \
+    ELEMENTS(#kernel, set->kernel(y, cosine, sine, N / 2));                                        \
+  }
+ROTATION(rotate_interleaved)
+ROTATION(rotate_half_split)
+
+void check_hadamard(const curta_kernels *set) {
+  for (uint32_t n = 1; n <= 256; n *= 2)
+    for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+      int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+      for (uint32_t i = 0; i < n; i++)
+        want[i] = got[i] = (int32_t)sample(pattern, i, -46341, 46341);
+      curta_hadamard__scalar(want, n);
+      set->hadamard(got, n);
+      expect_same(got, want, n * 4, set->name, "hadamard", n);
+    }
+}
+
+void bench_hadamard(const curta_kernels *set) {
+  int32_t *y = output_buffer(64 * 4);
+  memset(y, 0, 64 * 4);
+  BENCH(set, "hadamard n=64", "Gelement/s", 64, set->hadamard(y, 64));
+}

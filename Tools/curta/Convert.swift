@@ -1,0 +1,293 @@
+// `curta convert`: a checkpoint becomes a .curta file.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import CurtaCompile
+import CurtaEvaluate
+import CurtaFormat
+import CurtaQuantize
+import CurtaWrite
+
+/// Names of `--codec`.
+enum CodecName: String, ExpressibleByArgument, CaseIterable {
+  case auto, stored, zstd, lz4
+
+  var choice: CodecChoice {
+    switch self {
+    case .auto: .auto
+    case .stored: .forced(.stored)
+    case .zstd: .forced(.zstd)
+    case .lz4: .forced(.lz4)
+    }
+  }
+}
+
+struct Convert: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Turn a checkpoint into a .curta file.",
+    discussion: """
+      SOURCE is a Hugging Face folder of a Llama (config.json, *.safetensors, tokenizer.json) or a
+      llama2.c .bin with its tokenizer beside it. The same source and recipe give the same bytes.
+
+      EXAMPLE:
+        curta convert Examples/models/curta-stories -o stories.curta --recipe w8
+      """)
+
+  @Argument(help: "The checkpoint: a folder or a .bin file.")
+  var source: String
+
+  @Option(name: .shortAndLong, help: "The file to write; needed unless --dry-run.")
+  var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "w8, w4, or the path of a recipe in JSON.", valueName: "name"))
+  var recipe: String
+
+  @Option(help: "A tokenizer.json or tokenizer .bin to use instead of the one beside the weights.")
+  var tokenizer: String?
+
+  @Option(help: "How to store sections; auto takes the smallest form of each.")
+  var codec: CodecName = .auto
+
+  @Flag(help: "Only say what the file will hold; write nothing.")
+  var dryRun = false
+
+  @Flag(help: "List every tensor instead of every kind of tensor.")
+  var tensors = false
+
+  @Flag(help: "Print the result as JSON.")
+  var json = false
+
+  @Option(help: "Show progress: auto (on a terminal), always or never.")
+  var progress: ProgressMode = .auto
+
+  func validate() throws {
+    guard dryRun || output != nil else {
+      throw ValidationError("Missing --output <output>: the file to write.")
+    }
+  }
+
+  func run() throws {
+    try reporting {
+      let conversion = Conversion(
+        source: source, tokenizer: tokenizer, recipe: try Recipe.load(recipe),
+        codec: codec.choice)
+      if dryRun {
+        let plan = try conversion.plan()
+        try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)
+      } else if let output {
+        let report = try convert(conversion, to: output)
+        try json ? JSONOutput.print(ReportJSON(report, output: output)) : show(report, output)
+      }
+    }
+  }
+
+  private func convert(_ conversion: Conversion, to output: String) throws -> ConversionReport {
+    var line = ProgressLine(progress)
+    defer { line.clear() }
+    return try conversion.run(to: output) { stage in
+      switch stage {
+      case .reading: line.show("reading \(source)", 0, of: 100)
+      case .calibrating: line.show("measuring activations", 1, of: 100)
+      case .quantizing(let name, let index, let count):
+        line.show(name, 5 + 85 * index / max(1, count), of: 100)
+      case .writing: line.show("writing", 90, of: 100)
+      }
+    } check: { bytes in
+      // The runtime's own checks: nothing is written that cannot be run.
+      try verifyFile(bytes, path: output)
+    }
+  }
+}
+
+// MARK: - For people
+
+extension Convert {
+  private func show(_ plan: ConversionPlan) {
+    var table = SizeTable(groupsLayers: !tensors)
+    for tensor in plan.tensors {
+      table.add(
+        tensor.name, tensor.rows, tensor.columns,
+        form: SizeTable.form(bits: tensor.bits, group: tensor.group), parameters: tensor.isLearnt,
+        bytes: tensor.bytes)
+    }
+    Terminal.write(table.text(last: "bytes"))
+    Terminal.line()
+    let total = plan.tensorBytes + plan.tokenizerBytes
+    Terminal.line(
+      "tensors \(grouped(plan.tensorBytes)) bytes + tokenizer \(grouped(plan.tokenizerBytes))"
+        + " = \(grouped(total)), before compression")
+    Terminal.line(
+      "\(grouped(plan.parameters)) parameters, float32 \(grouped(plan.float32Bytes)) bytes:"
+        + " \(decimal(Double(plan.float32Bytes) / Double(total), 2)) times smaller")
+  }
+
+  private func show(_ report: ConversionReport, _ output: String) {
+    let sizes = report.sizes
+    var table = SizeTable(groupsLayers: !tensors)
+    for tensor in sizes.tensors {
+      table.add(
+        tensor.name, tensor.rows, tensor.columns, form: "\(tensor.bits) bits",
+        parameters: tensor.bits != 32, bytes: tensor.storedSize, codecs: Set(tensor.codecs))
+    }
+    if sizes.tokenizerStoredSize > 0 {
+      table.add(part: "tokenizer", bytes: sizes.tokenizerStoredSize)
+    }
+    let rest = sizes.fileSize - sizes.tensorStoredSize - sizes.tokenizerStoredSize
+    table.add(part: "program, metadata, directory, padding", bytes: rest)
+    Terminal.write(table.text(last: "bytes"))
+    Terminal.line()
+    Terminal.line(
+      "\(printable(output)): \(grouped(sizes.fileSize)) bytes, recipe \(report.recipe),"
+        + " \(decimal(report.bitsPerParameter, 2)) bits for each of"
+        + " \(grouped(report.parameters)) parameters")
+    Terminal.line(
+      "float32: \(grouped(report.float32Bytes)) bytes, \(decimal(report.ratio, 2)) times as much;"
+        + " converted in \(decimal(seconds(report.duration), 1)) s")
+  }
+}
+
+/// Sizes by tensor, or by kind of tensor over all layers.
+private struct SizeTable {
+  private struct Row {
+    var name: String
+    var count = 0
+    var shape: String
+    var form: String
+    var bytes = 0
+    var floatBytes = 0
+    var codecs: Set<Codec> = []
+
+    /// `8 bits, stored+zstd`
+    var text: String {
+      let names = codecs.sorted { $0.rawValue < $1.rawValue }.map { "\($0)" }
+      return names.isEmpty ? form : form + ", " + names.joined(separator: "+")
+    }
+  }
+
+  private let groupsLayers: Bool
+  private var rows: [Row] = []
+
+  init(groupsLayers: Bool) { self.groupsLayers = groupsLayers }
+
+  static func form(bits: Int, group: Int) -> String {
+    bits >= 16 ? "\(bits) bits" : "\(bits) bits, " + (group == 0 ? "row" : "group \(group)")
+  }
+
+  /// `parameters` says whether the tensor was learnt, and so takes room as float32 as well.
+  mutating func add(
+    _ name: String, _ rows: Int, _ columns: Int, form: String, parameters: Bool, bytes: Int,
+    codecs: Set<Codec> = []
+  ) {
+    let row = Row(
+      name: groupsLayers ? kind(name) : name, shape: "\(rows) x \(columns)", form: form)
+    add(row, bytes: bytes, floatBytes: parameters ? 4 * rows * columns : 0, codecs: codecs)
+  }
+
+  /// A part of the file that is no tensor.
+  mutating func add(part: String, bytes: Int) {
+    add(Row(name: part, shape: "", form: ""), bytes: bytes, floatBytes: 0)
+  }
+
+  private mutating func add(
+    _ row: Row, bytes: Int, floatBytes: Int, codecs: Set<Codec> = []
+  ) {
+    let known = rows.firstIndex {
+      $0.name == row.name && $0.shape == row.shape && $0.form == row.form
+    }
+    let index = known ?? rows.count
+    if known == nil { rows.append(row) }
+    rows[index].count += 1
+    rows[index].bytes += bytes
+    rows[index].floatBytes += floatBytes
+    rows[index].codecs.formUnion(codecs)
+  }
+
+  /// `layers.3.query` is one of the `layers.*.query`.
+  private func kind(_ name: String) -> String {
+    name.split(separator: ".").map { $0.allSatisfy(\.isNumber) ? "*" : String($0) }
+      .joined(separator: ".")
+  }
+
+  func text(last: String) -> String {
+    var table = Table(["tensor", ">count", ">shape", "form", ">float32", ">\(last)", ">smaller"])
+    for row in rows {
+      let ratio = row.floatBytes > 0 ? decimal(Double(row.floatBytes) / Double(row.bytes), 2) : ""
+      table.add([
+        row.name, "\(row.count)", row.shape, row.text,
+        row.floatBytes > 0 ? grouped(row.floatBytes) : "", grouped(row.bytes), ratio,
+      ])
+    }
+    return table.text
+  }
+}
+
+extension ConversionPlan.Tensor {
+  /// Whether it was learnt; the phases of rotary positions were not.
+  fileprivate var isLearnt: Bool { bits != 32 }
+}
+
+// MARK: - For programs
+
+private struct PlanJSON: Encodable {
+  struct Tensor: Encodable {
+    let name: String
+    let rows, columns, bits, group, bytes: Int
+  }
+
+  let schema = "curta.convert-plan/1"
+  let recipe: String
+  let tensors: [Tensor]
+  let tensorBytes, tokenizerBytes, parameters, float32Bytes: Int
+
+  init(_ plan: ConversionPlan, recipe: String) {
+    self.recipe = recipe
+    tensors = plan.tensors.map {
+      Tensor(
+        name: $0.name, rows: $0.rows, columns: $0.columns, bits: $0.bits, group: $0.group,
+        bytes: $0.bytes)
+    }
+    tensorBytes = plan.tensorBytes
+    tokenizerBytes = plan.tokenizerBytes
+    parameters = plan.parameters
+    float32Bytes = plan.float32Bytes
+  }
+}
+
+private struct ReportJSON: Encodable {
+  struct Tensor: Encodable {
+    let name: String
+    let rows, columns, bits, storedBytes, decodedBytes: Int
+    let codecs: [String]
+  }
+
+  let schema = "curta.convert/1"
+  let file, recipe: String
+  let tensors: [Tensor]
+  let fileBytes, tensorBytes, tensorDecodedBytes, tokenizerBytes, overheadBytes: Int
+  let parameters, float32Bytes: Int
+  let ratio, bitsPerParameter, seconds: Double
+
+  init(_ report: ConversionReport, output: String) {
+    let sizes = report.sizes
+    file = output
+    recipe = report.recipe
+    tensors = sizes.tensors.map {
+      Tensor(
+        name: $0.name, rows: $0.rows, columns: $0.columns, bits: $0.bits,
+        storedBytes: $0.storedSize, decodedBytes: $0.decodedSize,
+        codecs: $0.codecs.map { "\($0)" })
+    }
+    fileBytes = sizes.fileSize
+    tensorBytes = sizes.tensorStoredSize
+    tensorDecodedBytes = sizes.tensorDecodedSize
+    tokenizerBytes = sizes.tokenizerStoredSize
+    overheadBytes = sizes.fileSize - sizes.tensorStoredSize - sizes.tokenizerStoredSize
+    parameters = report.parameters
+    float32Bytes = report.float32Bytes
+    ratio = report.ratio
+    bitsPerParameter = report.bitsPerParameter
+    seconds = curta.seconds(report.duration)
+  }
+}

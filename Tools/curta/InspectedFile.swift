@@ -1,0 +1,199 @@
+// The contents of a file as plain values, ready to be shown.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+
+/// What `curta inspect` shows.
+struct InspectedFile {
+  struct Section: Encodable {
+    let kind, codec, hash: String
+    let index, offset, storedBytes, bytes: UInt64
+  }
+
+  struct Tensor: Encodable {
+    let name, encoding: String
+    let rows, columns, bits, group: UInt32
+    let exponent: Int32
+    let groupScales, groupOffsets: Bool
+    let storedBytes, bytes: UInt64
+    let codecs: [String]
+  }
+
+  struct Entry: Encodable {
+    let key: String
+    let integer: UInt64?
+    let text: String?
+
+    var shown: String { text ?? integer.map { "\($0)" } ?? "" }
+  }
+
+  struct Buffer: Encodable {
+    let type, rows: String
+    let width, scales, slot: UInt32
+    let fraction: Int32
+  }
+
+  struct State: Encodable {
+    let heads, width: UInt32
+  }
+
+  struct Op: Encodable {
+    let name: String
+    /// What it reads: `b3` a buffer, `s0` a state, a tensor by name, or `key=value`.
+    let operands: [String]
+    /// What it writes.
+    let results: [String]
+  }
+
+  let size: Int
+  let minorVersion: UInt16
+  let identity: UInt64
+  private(set) var sections: [Section] = []
+  private(set) var tensors: [Tensor] = []
+  private(set) var metadata: [Entry] = []
+  private(set) var buffers: [Buffer] = []
+  private(set) var states: [State] = []
+  private(set) var ops: [Op] = []
+  let context, vocabulary, output, slotCount: Int
+
+  init(_ bytes: ByteView) throws(CurtaError) {
+    let file = try CurtaFile(bytes)
+    size = bytes.count
+    minorVersion = file.minorVersion
+    identity = file.identity
+    let table = try file.tensors()
+    let program = try file.program(table)
+    context = Int(program.context)
+    vocabulary = Int(program.vocabulary)
+    output = Int(program.output)
+    slotCount = Int(program.slotCount)
+
+    metadata = try InspectedFile.entries(file.metadata())
+    for i in 0..<Int(file.sectionCount) {
+      let section = try file.section(i)
+      sections.append(
+        Section(
+          kind: StatusText.section(section.kind), codec: "\(section.codec)",
+          hash: hexadecimal(section.hash), index: UInt64(section.index), offset: section.offset,
+          storedBytes: section.storedSize, bytes: section.size))
+    }
+    for i in 0..<table.count { tensors.append(try InspectedFile.tensor(table[i], file)) }
+    for i in 0..<program.bufferCount {
+      let buffer = try program.buffer(i)
+      buffers.append(
+        Buffer(
+          type: "\(buffer.type)", rows: "\(buffer.rows)", width: buffer.width,
+          scales: buffer.scales, slot: buffer.slot, fraction: buffer.fraction))
+    }
+    for i in 0..<program.stateCount {
+      let state = try program.state(i)
+      states.append(State(heads: state.heads, width: state.width))
+    }
+    for i in 0..<program.opCount {
+      ops.append(try Op(program.op(i), tensors: tensors))
+    }
+  }
+
+  /// The metadata of a file alone.
+  static func metadata(_ bytes: ByteView) throws(CurtaError) -> [Entry] {
+    try entries(CurtaFile(bytes).metadata())
+  }
+
+  private static func entries(_ metadata: Metadata) throws(CurtaError) -> [Entry] {
+    var entries: [Entry] = []
+    try metadata.forEach { entry in
+      entries.append(
+        Entry(
+          key: entry.key.string, integer: entry.text == nil ? entry.integer : nil,
+          text: entry.text?.string))
+    }
+    return entries
+  }
+
+  private static func tensor(
+    _ tensor: TensorDescriptor, _ file: CurtaFile
+  ) throws(CurtaError) -> Tensor {
+    var stored: UInt64 = 0
+    var decoded: UInt64 = 0
+    var codecs: [String] = []
+    for i in 0..<tensor.dataCount {
+      let section = try file.data(tensor.data + i)
+      stored += section.storedSize
+      decoded += section.size
+      codecs.append("\(section.codec)")
+    }
+    return Tensor(
+      name: tensor.name.string, encoding: "\(tensor.encoding)", rows: tensor.rows,
+      columns: tensor.columns, bits: tensor.bits, group: tensor.group, exponent: tensor.exponent,
+      groupScales: tensor.hasGroupScales, groupOffsets: tensor.hasGroupOffsets,
+      storedBytes: stored, bytes: decoded, codecs: codecs)
+  }
+}
+
+extension InspectedFile.Op {
+  /// The operands of `Formats/curta-program.md` section 1 in words.
+  fileprivate init(_ op: OpRecord, tensors: [InspectedFile.Tensor]) throws(CurtaError) {
+    func buffer(_ k: Int) throws(CurtaError) -> String { "b\(try op.operand(k))" }
+    func state(_ k: Int) throws(CurtaError) -> String { "s\(try op.operand(k))" }
+    func tensor(_ k: Int) throws(CurtaError) -> String { tensors[Int(try op.operand(k))].name }
+    func rotation() throws(CurtaError) -> [String] {
+      var words: [String] = []
+      if try op.operand(3) != Program.none {
+        words += [try tensor(3), try op.operand(4) == 1 ? "interleaved" : "half_split"]
+      }
+      if try op.operand(5) == 1 { words.append("hadamard") }
+      return words
+    }
+    switch op.code {
+    case .embed:
+      (name, operands, results) = ("embed", [try tensor(1)], [try buffer(2)])
+    case .normQuant:
+      let epsilon = UInt64(try op.operand(5)) | UInt64(try op.operand(6)) << 32
+      name = "norm_quant"
+      operands = [try buffer(1), try tensor(2), "rms", "epsilon=\(epsilon)"]
+      results = [try buffer(3)]
+    case .linear:
+      var inputs = [try buffer(1)]
+      var outputs: [String] = []
+      for pair in 0..<Int(try op.operand(2)) {
+        inputs.append(try tensor(3 + 2 * pair))
+        outputs.append(try buffer(4 + 2 * pair))
+      }
+      (name, operands, results) = ("linear", inputs, outputs)
+    case .linearAdd:
+      (name, operands, results) = (
+        "linear_add", [try buffer(1), try tensor(2)], [try buffer(3)]
+      )
+    case .headQuant:
+      (name, operands, results) = (
+        "head_quant", [try buffer(1)] + (try rotation()), [try buffer(2)]
+      )
+    case .cacheAppend:
+      (name, operands, results) = (
+        "cache_append", [try buffer(1)] + (try rotation()), [try state(2)]
+      )
+    case .attend:
+      name = "attend"
+      operands = [
+        try buffer(1), try state(2), try state(3), "window=\(try op.operand(5))",
+        "scale=\(try op.operand(6))*2^-\(Int32(bitPattern: try op.operand(7)))",
+      ]
+      results = [try buffer(4)]
+    case .gateQuant:
+      (name, operands, results) = (
+        "gate_quant", [try buffer(1), try buffer(2), "silu"], [try buffer(3)]
+      )
+    case .select:
+      (name, operands, results) = ("select", [try buffer(1)], [try buffer(2)])
+    case .logits:
+      (name, operands, results) = ("logits", [try buffer(1), try tensor(2)], [try buffer(3)])
+    }
+  }
+}
+
+extension ByteView {
+  /// The bytes as text; the reader has checked that they are UTF-8.
+  var string: String {
+    String(decoding: UnsafeRawBufferPointer(start: base, count: count), as: UTF8.self)
+  }
+}

@@ -1,0 +1,65 @@
+# Builds the C programs of Tests/Native. Source common.sh first; run from the repository's root.
+# SPDX-License-Identifier: Apache-2.0
+
+native_out=.build-static/native
+
+# native_library x86_64|aarch64|hosted: the library to link, built when a source is newer.
+native_library() {
+  case $1 in
+    hosted)
+      need_commands convert
+      swift_build_quiet release --product CurtaStatic
+      ;;
+    *)
+      local library=.build-static/$1/lib/libcurta.a
+      if [ ! -f "$library" ] || [ -n "$(find Sources/C* Tools/build-static -newer "$library" -type f \
+        \( -name '*.swift' -o -name '*.[ch]' -o -name '*.inc' -o -name build-static \) \
+        -not -path '*/CurtaImport/*' -not -path '*/CurtaQuantize/*' -not -path '*/CurtaCompile/*' \
+        -not -path '*/CurtaEvaluate/*' -not -path '*/CurtaWrite/*' -not -path '*/CurtaTensor/*' \
+        -print -quit)" ]; then
+        say "building libcurta.a for $1"
+        Tools/build-static "$1" >&2
+      fi
+      ;;
+  esac
+}
+
+# native_build x86_64|aarch64|hosted NAME...: programs in .build-static/native/<first argument>.
+# x86_64 and aarch64 link the Embedded libcurta.a, hosted the ordinary Swift runtime.
+# The aarch64 ones have no zstd: give them files with codec stored or lz4.
+native_build() {
+  local kind=$1 out=$native_out/$1 name cc include link
+  local flags=(-std=c11 -O2 -Wall -Wextra -Werror)
+  shift
+  mkdir -p "$out"
+  native_library "$kind"
+  case $kind in
+    x86_64) cc=(clang) flags+=(-DWITH_ZSTD) include=.build-static/x86_64/include ;;
+    aarch64) cc=(aarch64-linux-gnu-gcc -static) include=.build-static/aarch64/include ;;
+    hosted) cc=(clang) flags+=(-DWITH_ZSTD) include=Sources/CCurta/include ;;
+  esac
+  for name in "$@"; do
+    case $kind in
+      hosted)
+        "${cc[@]}" "${flags[@]}" -I"$include" -ISources/CurtaPlatform/include \
+          -c "Tests/Native/$name.c" -o "$out/$name.o"
+        clang "${flags[@]}" -ISources/CCurta/include -ISources/CurtaPlatform/include \
+          -c Sources/CurtaPlatform/pool.c -o "$out/pool.o"
+        swiftc -static-stdlib "$out/$name.o" "$out/pool.o" .build/release/libCurtaStatic.a \
+          -lzstd -o "$out/$name"
+        ;;
+      *)
+        link=(-L".build-static/$kind/lib" -lcurta -pthread)
+        [ "$kind" = x86_64 ] && link+=(-lzstd)
+        "${cc[@]}" "${flags[@]}" -I"$include" "Tests/Native/$name.c" "${link[@]}" -o "$out/$name"
+        ;;
+    esac
+  done
+}
+
+# The LD_PRELOAD library that counts allocations.
+native_interposer() {
+  mkdir -p "$native_out"
+  clang -std=c11 -O2 -Wall -Wextra -Werror -fno-builtin -shared -fPIC Tests/Native/interpose.c \
+    -o "$native_out/interpose.so" -ldl
+}
