@@ -70,14 +70,26 @@ if !embedded {
   // MARK: - Tests: one target per source target
 
   targets += [.target(name: "CurtaTestSupport", path: "Tests/CurtaTestSupport")]
-  for name in [
-    "CurtaKernels", "CurtaFormat", "CurtaRuntime", "CurtaTensor", "CurtaImport", "CurtaQuantize",
-    "CurtaWrite", "CurtaCompile", "CurtaEvaluate",
-  ] {
+  /// Tests of a target, with what they need besides it.
+  func tests(_ name: String, _ others: [Target.Dependency] = [], exclude: [String] = []) {
     targets.append(
       .testTarget(
-        name: name + "Tests", dependencies: [.byName(name: name), "CurtaTestSupport"]))
+        name: name + "Tests", dependencies: [.byName(name: name), "CurtaTestSupport"] + others,
+        exclude: exclude))
   }
+  tests("CurtaKernels")
+  tests("CurtaFormat", ["CCurta"])
+  tests("CurtaRuntime", ["CCurta", "CurtaFormat", "CurtaKernels", "CurtaPlatform"])
+  tests("CurtaTensor", exclude: ["Reference"])
+  tests("CurtaImport", ["CurtaTensor", "CurtaFormat", "CurtaRuntime"], exclude: ["Reference"])
+  tests("CurtaQuantize", ["CurtaTensor"])
+  tests("CurtaWrite", ["CurtaFormat", "CurtaPlatform", "CZstd", "CLZ4"])
+  tests(
+    "CurtaCompile",
+    ["CurtaImport", "CurtaQuantize", "CurtaTensor", "CurtaWrite", "CurtaFormat", "CurtaRuntime"])
+  tests(
+    "CurtaEvaluate",
+    ["CurtaCompile", "CurtaImport", "CurtaTensor", "CurtaFormat", "CurtaRuntime", "CurtaWrite"])
   targets.append(
     .testTarget(name: "CurtaToolTests", dependencies: ["curta", "CurtaTestSupport"]))
 }

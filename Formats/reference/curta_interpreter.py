@@ -63,9 +63,11 @@ class Session:
         """One op. Buffers hold: fixed an array; scaled (z, m, e); codes8 (q, m, e)."""
         held, shape = self.buffers, self.program.buffers
         if op == EMBED:
-            held[x[1]] = ops.embed(self.weight(x[0]), self.tokens, shape[x[1]].fraction)
+            held[x[1]] = ops.embed(self.weight(x[0]), self.tokens, shape[x[1]].fraction,
+                                   x[2])
         elif op == NORM_QUANT:
-            held[x[2]] = ops.norm_quant(held[x[0]], self.model.tensors[x[1]], x[4] + (x[5] << 32))
+            held[x[2]] = ops.norm_quant(held[x[0]], self.model.tensors[x[1]], x[4] + (x[5] << 32),
+                                        x[6])
         elif op == LINEAR:
             for i in range(x[1]):
                 held[x[3 + 2 * i]] = self.weight(x[2 + 2 * i]).product(*held[x[0]])
@@ -82,7 +84,7 @@ class Session:
         elif op == ATTEND:
             held[x[3]] = self.attend(x, positions)
         elif op == GATE_QUANT:
-            held[x[2]] = ops.gate_quant(*held[x[0]], *held[x[1]])
+            held[x[2]] = ops.gate_quant(*held[x[0]], *held[x[1]], x[4])
         elif op == SELECT:
             held[x[1]] = held[x[0]][-self.outputs:]
         elif op == LOGITS:
@@ -108,7 +110,7 @@ class Session:
             rows.append(ops.attend(q[row].reshape(heads, -1), (m[row], e[row]),
                                    keys.codes[seen], (keys.m[seen], keys.e[seen]),
                                    values.codes[seen], (values.m[seen], values.e[seen]),
-                                   (x[5], signed(x[6]))))
+                                   (x[5], signed(x[6])), x[7]))
         return tuple(np.stack([row[i] for row in rows]) for i in range(3))
 
 

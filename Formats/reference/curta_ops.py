@@ -51,11 +51,26 @@ class Weight:
         return fits(z, 1 << 30), m, e + self.tensor.exponent - self.shift
 
 
-def embed(weight, tokens, fraction):
+def hadamard_blocks(x, B):
+    """hadamard(x, B) along the last axis."""
+    if B == 0:
+        return x
+    return (x.reshape(*x.shape[:-1], -1, B) @ hadamard(B)).reshape(x.shape)
+
+
+def spread(x, scale, B):
+    """quantize after a Hadamard of blocks of B."""
+    if B == 0:
+        return quantize(x, scale)
+    y, s = block(x)
+    return quantize(fits(hadamard_blocks(y, B), 1 << 23), (scale[0], scale[1] - s))
+
+
+def embed(weight, tokens, fraction, B=0):
     """Rows of fixed numbers."""
     t = weight.tensor
     w = weight.whole[tokens] * t.mantissas[tokens][:, None]
-    return clamp32(rescale(w, t.exponent - fraction))
+    return clamp32(rescale(fits(hadamard_blocks(w, B), 1 << 41), t.exponent - fraction))
 
 
 def inverse_rms(square_sum, width, eps, s):
@@ -72,7 +87,7 @@ def inverse_rms(square_sum, width, eps, s):
     return int(m), int(e)
 
 
-def norm_quant(x, gamma, eps):
+def norm_quant(x, gamma, eps, B=0):
     """RMS norm: codes and scales."""
     y, s = block(x)
     sums = np.sum(y * y, axis=-1)
@@ -80,7 +95,7 @@ def norm_quant(x, gamma, eps):
               for total, shift in zip(sums, s)]
     inv = i64([scale[0] for scale in scales]), i64([scale[1] for scale in scales])
     t = fits(y * gamma.codes[0], I32)
-    return quantize(t, mul(inv, norm(gamma.mantissas[0], gamma.exponent)))
+    return spread(t, mul(inv, norm(gamma.mantissas[0], gamma.exponent)), B)
 
 
 def linear_add(total, z, m, e, fraction):
@@ -96,8 +111,8 @@ def hadamard(width):
     return H
 
 
-def turn(y, positions, phases, pairing, with_hadamard):
-    """Heads y [rows][heads][w] turned by their positions and multiplied by H."""
+def turn(y, positions, phases, pairing, B):
+    """Heads y [rows][heads][w] turned by their positions, then hadamard(y, B)."""
     if phases is not None:
         f = phases.codes[0]
         r = len(f)
@@ -109,30 +124,30 @@ def turn(y, positions, phases, pairing, with_hadamard):
         y = y.copy()
         y[..., first], y[..., second] = (round_shift(a * c - b * s, 15),
                                          round_shift(a * s + b * c, 15))
-    return y @ hadamard(y.shape[-1]) if with_hadamard else y
+    return hadamard_blocks(y, B)
 
 
-def head_quant(z, m, e, heads, positions, phases, pairing, with_hadamard):
+def head_quant(z, m, e, heads, positions, phases, pairing, B):
     """Codes [rows][heads][w] and scales [rows][heads]."""
     y, s = block(z)
-    y = turn(y.reshape(len(y), heads, -1), positions, phases, pairing, with_hadamard)
+    y = turn(y.reshape(len(y), heads, -1), positions, phases, pairing, B)
     return quantize(y, (np.broadcast_to(m[:, None], y.shape[:2]), (e - s)[:, None]))
 
 
-def attend(q, sq, keys, ks, values, vs, operand):
+def attend(q, sq, keys, ks, values, vs, operand, B=0):
     """One token's row: q [heads][w]; keys, values [positions][kv heads][w] with scales
     (m, e) [positions][kv heads]. Gives codes [heads * w] and one scale."""
     heads = len(q)
     share = heads // keys.shape[1]
-    spread = np.arange(heads) // share
+    kv = np.arange(heads) // share
     mq, eq = mul(sq, operand)
-    K, V = keys[:, spread], values[:, spread]
+    K, V = keys[:, kv], values[:, kv]
     A = np.einsum("hw,jhw->hj", q, K)
-    mk, ek = ks[0][:, spread].T, ks[1][:, spread].T
+    mk, ek = ks[0][:, kv].T, ks[1][:, kv].T
     t = clamp(rescale(round_shift(A * mk, 14) * mq[:, None], ek + eq[:, None] - 30), 1 << 30)
     w = exp15(np.max(t, axis=1, keepdims=True) - t)
     D = np.sum(w, axis=1)
-    mv, ev = vs[0][:, spread].T, vs[1][:, spread].T
+    mv, ev = vs[0][:, kv].T, vs[1][:, kv].T
     e0 = np.min(ev, axis=1, keepdims=True)
     u = w * mv
     s = np.maximum(0, bits(np.max(u >> np.minimum(ev - e0, 31), axis=1)) - 15)
@@ -144,16 +159,16 @@ def attend(q, sq, keys, ks, values, vs, operand):
     x = 15 + bits(D) + e0[:, 0] - s - s2
     x0 = np.min(x)
     o = round_shift(y * R[:, None], np.minimum(x - x0, 62)[:, None])
-    return quantize(o.reshape(-1), (np.int64(32768), x0 + 15))
+    return spread(o.reshape(-1), (np.int64(32768), x0 + 15), B)
 
 
-def gate_quant(zg, mg, eg, zu, mu, eu):
+def gate_quant(zg, mg, eg, zu, mu, eu, B=0):
     """SiLU(gate) * up as codes and scales."""
     g = clamp(rescale(zg * mg[:, None], (eg - 16)[:, None]), 1 << 30)
     f = sigmoid(np.abs(g))
     a = round_shift(g * np.where(g < 0, 32768 - f, f), 15)
     (y, s), (y2, s2) = block(a), block(zu)
-    return quantize(y * y2, (mu, eu + 16 - s - s2))
+    return spread(y * y2, (mu, eu + 16 - s - s2), B)
 
 
 def logits(z, m, e):

@@ -140,21 +140,26 @@ class OpChecker:
             self.ok(phases.encoding == WORDS and phases.rows == 1, "phases")
             self.ok(2 * phases.columns <= head_width, "too many phases")
             self.ok(self.word() in (1, 2), "pairing")
-        hadamard = self.word()
-        self.ok(hadamard in (0, 1), "hadamard")
-        self.ok(not hadamard or head_width & (head_width - 1) == 0, "hadamard width")
+        self.hadamard(head_width)
+
+    def hadamard(self, width):
+        """The next operand as the size of a Hadamard block."""
+        block = self.word()
+        self.ok(block == 0 or 2 <= block <= 256 and block & (block - 1) == 0, "hadamard")
+        self.ok(block == 0 or width % block == 0, "hadamard does not divide the width")
 
     def embed(self):
-        """T weight, B out."""
+        """T weight, B out, hadamard."""
         tensor = self.item(self.tensors, "tensor")[1]
         out = self.buffer(FIXED, write=True)
         self.ok(tensor.encoding != WORDS, "weight is words")
         self.ok(out.rows == TOKENS, "rows")
         self.ok(tensor.columns == out.width, "columns of the weight")
         self.ok(tensor.rows == self.program.vocabulary, "rows of the weight")
+        self.hadamard(out.width)
 
     def norm_quant(self):
-        """B in, T gamma, B out, kind, eps."""
+        """B in, T gamma, B out, kind, eps, hadamard."""
         source = self.buffer(FIXED, read=True)
         gamma = self.item(self.tensors, "tensor")[1]
         self.ok(gamma.encoding == WIDE and gamma.rows == 1, "gamma")
@@ -165,6 +170,7 @@ class OpChecker:
         self.ok(self.word() == 1, "kind of norm")
         low, high = self.word(), self.word()
         self.ok(low + (high << 32) <= 1 << 40, "eps")
+        self.hadamard(out.width)
 
     def linear(self):
         """B in, count, pairs of T weight and B out."""
@@ -192,6 +198,7 @@ class OpChecker:
         source = self.buffer(SCALED, read=True)
         out = self.buffer(CODES8, write=True)
         self.same(source, out)
+        self.ok(out.width // out.scales <= MAX_HEAD_WIDTH, "head width")
         self.turn(out.width // out.scales)
 
     def cache_append(self):
@@ -203,7 +210,7 @@ class OpChecker:
         self.turn(state.width)
 
     def attend(self):
-        """B query, S keys, S values, B out, window, m, e."""
+        """B query, S keys, S values, B out, window, m, e, hadamard."""
         query = self.buffer(CODES8, read=True)
         keys, values = self.state(), self.state()
         out = self.buffer(CODES8, write=True)
@@ -216,15 +223,17 @@ class OpChecker:
         self.ok(self.word() <= MAX_CONTEXT, "window")
         self.ok(32768 <= self.word() <= 65535, "m")
         self.ok(-64 <= signed(self.word()) <= 64, "e")
+        self.hadamard(out.width)
 
     def gate_quant(self):
-        """B gate, B up, B out, activation."""
+        """B gate, B up, B out, activation, hadamard."""
         gate, up = self.buffer(SCALED, read=True), self.buffer(SCALED, read=True)
         out = self.buffer(CODES8, write=True)
         self.same(gate, up)
         self.ok(out.scales == 1, "scales")
         self.same(gate, out)
         self.ok(self.word() == 1, "activation")
+        self.hadamard(out.width)
 
     def select(self):
         """B in, B out."""

@@ -122,14 +122,30 @@ def inverse_rms(total, K, eps, s):
     return norm(2 ** 62 // r, 62 - (a + b) // 2)
 
 
-def norm_quant(x, c, m, exponent, eps):
+def hadamard(x, B):
+    """hadamard(x, B), term by term."""
+    if B == 0:
+        return x
+    return [sum(-x[start + j] if bin(i & j).count("1") % 2 else x[start + j] for j in range(B))
+            for start in range(0, len(x), B) for i in range(B)]
+
+
+def spread(x, scale, B):
+    """quantize after a Hadamard of blocks of B: (q, scale)."""
+    if B == 0:
+        return quantize(x, scale)
+    y, s = block(x)
+    return quantize(hadamard(y, B), (scale[0], scale[1] - s))
+
+
+def norm_quant(x, c, m, exponent, eps, B=0):
     """norm_quant of one row: (q, scale)."""
     y, s = block(x)
     inv = inverse_rms(sum(v * v for v in y), len(x), eps, s)
-    return quantize([v * g for v, g in zip(y, c)], mul(inv, norm(m, exponent)))
+    return spread([v * g for v, g in zip(y, c)], mul(inv, norm(m, exponent)), B)
 
 
-def head_quant(z, scale, heads, p, f, pairing, hadamard):
+def head_quant(z, scale, heads, p, f, pairing, B):
     """head_quant of one row: a list of (q, scale), one a head; f is None without phases."""
     y, s = block(z)
     width, out = len(z) // heads, []
@@ -141,14 +157,11 @@ def head_quant(z, scale, heads, p, f, pairing, hadamard):
             a, b = v[j], v[k]
             v[j] = round_(a * cos(h) - b * sin(h), 15)
             v[k] = round_(a * sin(h) + b * cos(h), 15)
-        if hadamard:
-            v = [sum(-x if bin(i & j).count("1") % 2 else x for j, x in enumerate(v))
-                 for i in range(width)]
-        out.append(quantize(v, (scale[0], scale[1] - s)))
+        out.append(quantize(hadamard(v, B), (scale[0], scale[1] - s)))
     return out
 
 
-def attend(q, sq, k, sk, v, sv, operand):
+def attend(q, sq, k, sk, v, sv, operand, B=0):
     """attend of one row: q[h], sq[h]; k[j][g], sk[j][g]; v, sv alike. Gives (q, scale)."""
     share, rows, exponents = len(q) // len(k[0]), [], []
     for h, row in enumerate(q):
@@ -173,10 +186,10 @@ def attend(q, sq, k, sk, v, sv, operand):
         rows.append([x * R for x in y])
     x0 = min(exponents)
     flat = [round_(x, min(e - x0, 62)) for row, e in zip(rows, exponents) for x in row]
-    return quantize(flat, (2 ** 15, x0 + 15))
+    return spread(flat, (2 ** 15, x0 + 15), B)
 
 
-def gate_quant(zg, gate, zu, up):
+def gate_quant(zg, gate, zu, up, B=0):
     """gate_quant of one row: (q, scale)."""
     a = []
     for z in zg:
@@ -184,4 +197,4 @@ def gate_quant(zg, gate, zu, up):
         f = sigmoid(abs(g))
         a.append(round_(g * (2 ** 15 - f if g < 0 else f), 15))
     (y, s), (y2, s2) = block(a), block(zu)
-    return quantize([i * j for i, j in zip(y, y2)], (up[0], up[1] + 16 - s - s2))
+    return spread([i * j for i, j in zip(y, y2)], (up[0], up[1] + 16 - s - s2), B)

@@ -57,7 +57,8 @@ def check_shape(t, where):
     bits = range(2, 9) if grid else (16,) if t.encoding == WIDE else (32,)
     need(t.bits in bits, "bad_tensor", f"{where}: bits")
     need(t.flags in ((0, 1, 3) if grid else (0,)), "bad_tensor", f"{where}: flags")
-    need(t.group % 32 == 0 if grid else t.group == 0, "bad_tensor", f"{where}: group")
+    need(t.group % 32 == 0 and t.group <= MAX_COLUMNS if grid else t.group == 0, "bad_tensor",
+         f"{where}: group")
     limit = 0 if t.encoding == WORDS else 64
     need(-limit <= t.exponent <= limit, "bad_tensor", f"{where}: exponent")
 
@@ -71,7 +72,7 @@ def read_tensors(data, data_sizes):
     need(len(data) == 16 + 64 * count + 16 * modifiers + names_size, "bad_tensor",
          "size of the tensors section")
     names_at = 16 + 64 * count + 16 * modifiers
-    tensors, names, name_sum, data_sum, modifier_sum = [], set(), 0, 0, 0
+    tensors, name_sum, data_sum, modifier_sum = [], 0, 0, 0
     for number in range(count):
         where = f"tensor {number}"
         (name_offset, name_length, rows, columns, encoding, bits, flags, group, exponent, stream,
@@ -87,8 +88,6 @@ def read_tensors(data, data_sizes):
         except UnicodeDecodeError as error:
             raise CurtaError("bad_text", f"{where}: name") from error
         need("\0" not in name, "bad_text", f"{where}: NUL in the name")
-        need(raw not in names, "duplicate", f"{where}: name")
-        names.add(raw)
         need(rows != 0 and columns != 0, "bad_tensor", f"{where}: zero shape")
         need(rows <= MAX_ROWS and columns <= MAX_COLUMNS, "over_limit", f"{where}: shape")
         tensor = Tensor(name, rows, columns, encoding, bits, flags, group, exponent, stream)

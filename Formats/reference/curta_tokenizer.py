@@ -306,7 +306,8 @@ def batch(tokenizer):
     for line in sys.stdin:
         item = json.loads(line)
         if "ids" in item:
-            text = tokenizer.decode(item["ids"], item.get("start", True), item.get("control", False))
+            text = tokenizer.decode(
+                item["ids"], item.get("start", True), item.get("control", False))
             print(json.dumps(text.hex()))
         else:
             print(json.dumps(tokenizer.encode(

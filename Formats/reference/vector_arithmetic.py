@@ -139,6 +139,12 @@ class FakeTensor:
         self.codes, self.mantissas, self.exponent = np.array([codes]), np.array([mantissa]), exponent
 
 
+def dividing(width, number):
+    """A Hadamard block that divides a width: none, the smallest or the largest in turn."""
+    largest = width & -width
+    return (0, 2 if largest > 1 else 0, largest if largest > 1 else 0)[number % 3]
+
+
 def norm_rows():
     """norm_quant.tsv."""
     lines = []
@@ -150,12 +156,13 @@ def norm_rows():
             x = [I31] * width
         c = [R.between(-32767, 32767) for _ in range(width)]
         m, e, eps = R.between(1, 65535), R.between(-64, 64), R.below(1 << R.between(0, 30))
-        q, out = s.norm_quant(x, c, m, e, eps)
-        got = ops.norm_quant(np.array([x]), FakeTensor(c, m, e), eps)
+        B = dividing(width, number)
+        q, out = s.norm_quant(x, c, m, e, eps, B)
+        got = ops.norm_quant(np.array([x]), FakeTensor(c, m, e), eps, B)
         same(got[0][0], q)
         same([got[1][0], got[2][0]], out)
-        lines.append((x, c, m, e, eps, q, *out))
-    return table("x gamma_codes gamma_m gamma_exponent eps q m_out e_out", lines)
+        lines.append((x, c, m, e, eps, B, q, *out))
+    return table("x gamma_codes gamma_m gamma_exponent eps hadamard q m_out e_out", lines)
 
 
 def head_rows():
@@ -163,19 +170,19 @@ def head_rows():
     lines = []
     for number in range(48):
         heads, width = R.between(1, 3), (4, 8, 16, 6)[number % 4]
-        pairing, hadamard = number % 3, 0 if width == 6 else number // 4 % 2
+        pairing, B = number % 3, dividing(width, number // 4)
         z, (m, e) = row(heads * width, 1 << R.between(1, 30)), scale()
         f = [R.below(I32) for _ in range(R.between(1, width // 2))] if pairing else []
         p = (0, 1, R.below(1 << 20))[number % 3]
-        result = s.head_quant(z, (m, e), heads, p, f or None, pairing, hadamard)
+        result = s.head_quant(z, (m, e), heads, p, f or None, pairing, B)
         got = ops.head_quant(np.array([z]), np.array([m]), np.array([e]), heads, [p],
-                             FakeTensor(f) if f else None, pairing, hadamard)
+                             FakeTensor(f) if f else None, pairing, B)
         codes = [q for head in result for q in head[0]]
         same(got[0].ravel(), codes)
         ms, es = [head[1][0] for head in result], [head[1][1] for head in result]
         same(got[1][0], ms)
         same(got[2][0], es)
-        lines.append((z, m, e, heads, p, f, pairing, hadamard, codes, ms, es))
+        lines.append((z, m, e, heads, p, f, pairing, B, codes, ms, es))
     return table("z m e heads position phases pairing hadamard q m_out[head] e_out[head]", lines)
 
 
@@ -195,15 +202,17 @@ def attend_rows():
         v = [[codes(width) for _ in range(kv)] for _ in range(seen)]
         sk, sv = [some(kv, 18) for _ in k], [some(kv, (20, -50)[number % 2]) for _ in v]
         operand = (R.between(32768, 65535), R.between(10, 20) if number % 5 else -64)
-        out, (m, e) = s.attend(q, sq, k, sk, v, sv, operand)
+        B = dividing(kv * share * width, number)
+        out, (m, e) = s.attend(q, sq, k, sk, v, sv, operand, B)
         pair = lambda x: (np.array(x)[..., 0], np.array(x)[..., 1])
-        got = ops.attend(np.array(q), pair(sq), np.array(k), pair(sk), np.array(v), pair(sv), operand)
+        got = ops.attend(np.array(q), pair(sq), np.array(k), pair(sk), np.array(v), pair(sv),
+                         operand, B)
         same(got[0], out)
         same(got[1:], (m, e))
         flat = lambda x: [int(n) for n in np.array(x).ravel()]
-        lines.append((kv * share, kv, width, seen, *operand, flat(q), flat(sq), flat(k), flat(sk),
+        lines.append((kv * share, kv, width, seen, *operand, B, flat(q), flat(sq), flat(k), flat(sk),
                       flat(v), flat(sv), out, m, e))
-    return table("heads kv_heads width positions m e q[h][w] scales_q[h]:m,e k[j][g][w] "
+    return table("heads kv_heads width positions m e hadamard q[h][w] scales_q[h]:m,e k[j][g][w] "
                  "scales_k[j][g]:m,e v[j][g][w] scales_v[j][g]:m,e out m_out e_out", lines)
 
 
@@ -218,13 +227,14 @@ def gate_rows():
         if number == 1:
             zg, zu = [1 << 30, -(1 << 30)], [1 << 30, 1 << 30]
         gate, up = scale(), scale()
-        q, out = s.gate_quant(zg, gate, zu, up)
+        B = dividing(len(zg), number)
+        q, out = s.gate_quant(zg, gate, zu, up, B)
         one = lambda x: (np.array([x[0]]), np.array([x[1]]))
-        got = ops.gate_quant(np.array([zg]), *one(gate), np.array([zu]), *one(up))
+        got = ops.gate_quant(np.array([zg]), *one(gate), np.array([zu]), *one(up), B)
         same(got[0][0], q)
         same([got[1][0], got[2][0]], out)
-        lines.append((zg, *gate, zu, *up, q, *out))
-    return table("zg mg eg zu mu eu q m_out e_out", lines)
+        lines.append((zg, *gate, zu, *up, B, q, *out))
+    return table("zg mg eg zu mu eu hadamard q m_out e_out", lines)
 
 
 def random_numbers():

@@ -39,16 +39,8 @@ case("names-left-over", "bad_tensor", "the last name is one byte shorter than th
      field(2, 4, "I", 3))
 case("nul-in-name", "bad_text", "a NUL in a tensor's name", put(TENSORS, -2, "B", 0))
 case("latin1-name", "bad_text", "a name in Latin-1", put(TENSORS, -2, "B", 0xE9))
-
-
-def same_names(f):
-    """embed, norm, norm: sizes stay right because all names get four bytes."""
-    raw = bytearray(f.sections[1]["stored"])
-    raw[-4:] = b"norm"
-    f.sections[1]["stored"] = bytes(raw)
-
-
-case("name-twice", "duplicate", "two tensors of one name", same_names)
+case("group-2e17-plus-32", "bad_tensor", "a group above the limit",
+     field(1, 20, "I", (1 << 17) + 32))
 case("rows-0", "bad_tensor", "a tensor without rows", field(2, 8, "I", 0))
 case("columns-0", "bad_tensor", "a tensor without columns", field(2, 12, "I", 0))
 case("rows-2e24-plus-1", "over_limit", "rows above the limit", field(2, 8, "I", (1 << 24) + 1))

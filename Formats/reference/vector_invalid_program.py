@@ -154,8 +154,8 @@ def one_state_heads(f):
 
 
 def power_of_two(f):
-    """Heads of 12 elements everywhere, then hadamard 1 on ff codes: gate_up has width 12."""
-    operand(GATE, 0, 5, ZG, H, NONE, 0, 1)(f)
+    """A head of 12 elements, and a Hadamard of 8."""
+    operand(GATE, 0, 5, ZG, H, NONE, 0, 8)(f)
 
 
 # Operands
@@ -188,7 +188,12 @@ program("phases-grid", "bad_program", "a grid tensor as phases", operand(HEAD, 3
 program("pairing-without-phases", "bad_program", "pairing 2, phases NONE", operand(HEAD, 3, NONE))
 program("phases-without-pairing", "bad_program", "phases, pairing 0", operand(HEAD, 4, 0))
 program("pairing-3", "bad_program", "an unknown pairing", operand(HEAD, 4, 3))
-program("hadamard-2", "bad_program", "hadamard 2", operand(HEAD, 5, 2))
+program("hadamard-1", "bad_program", "blocks of one element", operand(HEAD, 5, 1))
+program("hadamard-3", "bad_program", "blocks of three elements", operand(HEAD, 5, 3))
+program("hadamard-512", "bad_program", "blocks above the largest", operand(NORM, 7, 512))
+program("embed-hadamard", "bad_program", "blocks that do not divide the width", operand(EMBED, 3, 128))
+program("gate-hadamard", "bad_program", "blocks that do not divide the width", operand(GATE, 5, 128))
+program("attend-hadamard", "bad_program", "blocks of 2^31 elements", operand(ATTEND, 8, 1 << 31))
 program("cache-width", "bad_program", "a state of another width", operand(KEYS, 1, ZQ))
 program("attend-heads", "bad_program", "keys and values of other heads",
         one_state_heads)
@@ -210,7 +215,7 @@ program("logits-rows", "bad_program", "a weight of other rows", operand(LOGITS, 
 
 
 program("heads-not-multiple", "bad_program", "two query heads on three key heads", other_heads)
-program("hadamard-width-12", "bad_program", "hadamard over 12 elements", power_of_two)
+program("hadamard-width-12", "bad_program", "blocks of 8 in heads of 12 elements", power_of_two)
 program("phases-too-many", "bad_program", "2r above the head width",
         buffer(Q, 12, 8))
 

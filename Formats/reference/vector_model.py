@@ -34,7 +34,8 @@ class Shape:
     context: int = 16
     pairing: int = 2
     phases: int = None       # r; None: half of the head width
-    hadamard: int = 0
+    hadamard: int = 0        # block of q and k
+    spread: int = 0          # block of rows
     window: int = 0
     fraction: int = 16
     eps: int = 42950         # 1e-5 at fraction 16
@@ -100,11 +101,11 @@ class Maker:
                                 16, 0, 0, 30)
 
     def attend_operand(self, head_width):
-        """log2(e) / sqrt(w), divided by w with a Hadamard, as (m, e)."""
+        """log2(e) / sqrt(w), divided by its block with a Hadamard, as (m, e)."""
         if self.shape.attend_scale:
             return self.shape.attend_scale
         value = 1.4426950408889634 / head_width ** 0.5
-        value /= head_width if self.shape.hadamard else 1
+        value /= self.shape.hadamard or 1
         e = 15
         while value * 2 ** e < 32768:
             e += 1
@@ -143,28 +144,28 @@ class Maker:
         p.output = p.buffer(1, 1, s.vocabulary, place("c"), fraction=16)
         eps = (s.eps & 0xFFFFFFFF, s.eps >> 32)
         m, e = self.attend_operand(head)
-        p.op(1, table, x)
+        p.op(1, table, x, s.spread)
         for layer in range(s.layers):
             def name(role, layer=layer):
                 return f"layer.{layer}.{role}"
             keys, values = p.state(s.kv_heads, head), p.state(s.kv_heads, head)
             gamma = self.gamma(name("attention_norm"), s.width)
-            p.op(2, x, gamma, a, 1, *eps)
+            p.op(2, x, gamma, a, 1, *eps, s.spread)
             weights = [self.weight(name(role), rows, s.width)
                        for role, rows in (("q", s.width), ("k", kv), ("v", kv))]
             p.op(3, a, 3, weights[0], zq, weights[1], zk, weights[2], zv)
             p.op(5, zq, q, phases, s.pairing, s.hadamard)
             p.op(6, zk, keys, phases, s.pairing, s.hadamard)
             p.op(6, zv, values, w.NONE, 0, 0)
-            p.op(7, q, keys, values, o, s.window, m, e)
+            p.op(7, q, keys, values, o, s.window, m, e, s.spread)
             p.op(4, o, self.weight(name("o"), s.width, s.width), x)
-            p.op(2, x, self.gamma(name("ff_norm"), s.width), a, 1, *eps)
+            p.op(2, x, self.gamma(name("ff_norm"), s.width), a, 1, *eps, s.spread)
             gate, up = (self.weight(name(role), s.ff, s.width) for role in ("gate", "up"))
             p.op(3, a, 2, gate, zg, up, zu)
-            p.op(8, zg, zu, h, 1)
+            p.op(8, zg, zu, h, 1, s.spread)
             p.op(4, h, self.weight(name("down"), s.width, s.ff), x)
         p.op(9, x, last)
-        p.op(2, last, self.gamma("norm", s.width), last_codes, 1, *eps)
+        p.op(2, last, self.gamma("norm", s.width), last_codes, 1, *eps, s.spread)
         p.op(10, last_codes, self.weight("head", s.vocabulary, s.width), p.output)
         return self.file()
 

@@ -26,11 +26,11 @@ TEXTS = {"name": "Curta \u00e9 \u20ac \U0001d11e \x1b[31m %n", "empty": "", "k" 
 TINY = Shape(seed=1, codings={"*": Coding(4), "embed": Coding(8)})
 SHAPES = {
     "tiny": TINY,
-    "bits": Shape(seed=2, codings=MIXED, pairing=1, hadamard=1),
+    "bits": Shape(seed=2, codings=MIXED, pairing=1, hadamard=16),
     "groups": Shape(seed=3, codings=GROUPED, width=64, ff=96, heads=4, kv_heads=2),
     "padded": Shape(seed=4, codings={**MIXED, "up": Coding(4, 32, 3), "v": Coding(8)}, width=40,
                     ff=36, heads=2, kv_heads=2, vocabulary=19, pairing=1, phases=7),
-    "no-phases": Shape(seed=5, pairing=0, hadamard=1, heads=4, kv_heads=4, vocabulary=5),
+    "no-phases": Shape(seed=5, pairing=0, hadamard=8, heads=4, kv_heads=4, vocabulary=5),
     "window": Shape(seed=6, window=4, layers=2, heads=4, kv_heads=1, phases=2, context=24,
                     codings={"*": Coding(5)}),
     "extreme": Shape(seed=7, codings=EXTREME, eps=1 << 40, fraction=30),
@@ -43,6 +43,8 @@ SHAPES = {
     "zstd": Shape(seed=13, codings={"*": Coding(2), "embed": Coding(8, extreme=True)}, ff=64),
     "minor-7": Shape(seed=14, codings={"*": Coding(4)}),
     "metadata": Shape(seed=15, codings={"*": Coding(4)}),
+    "spread": Shape(seed=16, hadamard=4, spread=32, width=64, ff=96, heads=8, kv_heads=2,
+                    codings={"*": Coding(4, 32, 1), "embed": Coding(4, 32, 3), "head": Coding(8)}),
 }
 
 

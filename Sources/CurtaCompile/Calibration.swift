@@ -5,6 +5,9 @@ import CurtaTensor
 import Glibc
 
 /// Tokens that the model itself makes, the same on every run.
+///
+/// The tokens hang on float arithmetic, so another BLAS may draw others; what is kept of them is
+/// one power of two with a factor of four to spare.
 enum Calibration {
   /// Tokens in one sequence, at most.
   static let length = 256

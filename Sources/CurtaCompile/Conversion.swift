@@ -42,7 +42,14 @@ public struct Conversion: Sendable {
     let clock = ContinuousClock()
     let start = clock.now
     progress(.reading)
+    try Conversion.checkTarget(output)
     let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer)
+    let target = URL(fileURLWithPath: output).resolvingSymlinksInPath().path
+    for file in checkpoint.sourceFiles
+    where URL(fileURLWithPath: file.path).resolvingSymlinksInPath().path == target {
+      throw WriteError.system(
+        operation: "write", path: output, reason: "it is a file of the checkpoint")
+    }
     let contents = try Conversion.contents(
       checkpoint, name: modelName, recipe: recipe, progress: progress)
     progress(.writing)
@@ -50,6 +57,22 @@ public struct Conversion: Sendable {
     return ConversionReport(
       sizes: sizes, recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
       float32Bytes: checkpoint.floatBytes, duration: clock.now - start)
+  }
+
+  /// Says before the work begins that it could not be written. Throws `WriteError`.
+  private static func checkTarget(_ output: String) throws(WriteError) {
+    let folder = URL(fileURLWithPath: output).deletingLastPathComponent().path
+    var isFolder: ObjCBool = false
+    let files = FileManager.default
+    guard files.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+      throw .system(operation: "write", path: output, reason: "there is no folder \(folder)")
+    }
+    guard files.isWritableFile(atPath: folder) else {
+      throw .system(operation: "write", path: output, reason: "\(folder) is not writable")
+    }
+    guard !files.fileExists(atPath: output, isDirectory: &isFolder) || !isFolder.boolValue else {
+      throw .system(operation: "write", path: output, reason: "it is a folder")
+    }
   }
 
   /// Everything that goes into the file of a checkpoint.

@@ -31,8 +31,7 @@ struct DecoderProgram {
   private let tensors: TensorInventory
   private let scale: ResidualScale
   private let rotation: Rotation
-  /// Whether q and k pass a Hadamard, which spreads outliers over the head before it is quantized.
-  private let hadamard: Bool
+  private let spreading: Spreading
 
   private var buffers: [BufferDescription] = []
   private var ops: [ProgramOp] = []
@@ -53,13 +52,13 @@ struct DecoderProgram {
     self.scale = scale
     rotation = Rotation(
       phases: tensors.phases, pairing: d.ropePairing == .interleaved ? .interleaved : .halfSplit)
-    hadamard = d.headWidth & (d.headWidth - 1) == 0
+    spreading = Spreading(d)
   }
 
-  /// log2(e) / √headWidth, and without the factor headWidth that two Hadamards bring in.
+  /// log2(e) / √headWidth, and without the factor that the Hadamards of q and k bring in.
   private var scoreScale: Dyadic {
     let width = Double(d.headWidth)
-    return Dyadic(log2(M_E) / width.squareRoot() / (hadamard ? width : 1))
+    return Dyadic(log2(M_E) / width.squareRoot() / Double(max(spreading.head, 1)))
   }
 
   private mutating func buffer(
@@ -79,7 +78,7 @@ struct DecoderProgram {
       mixed: buffer(.codes8(scales: 1), d.queryWidth),
       gate: buffer(.scaled, d.feedForwardWidth), up: buffer(.scaled, d.feedForwardWidth),
       product: buffer(.codes8(scales: 1), d.feedForwardWidth))
-    ops.append(.embed(weight: tensors.embedding, out: x))
+    ops.append(.embed(weight: tensors.embedding, out: x, hadamard: spreading.model))
     for index in 0..<d.layers { appendLayer(index, layer) }
 
     let last = buffer(.fixed(fraction: scale.fraction), d.width, rows: .outputs)
@@ -88,7 +87,8 @@ struct DecoderProgram {
     ops.append(.select(input: x, out: last))
     ops.append(
       .normQuant(
-        input: last, gamma: tensors.finalNorm, out: headInput, epsilon: scale.epsilon))
+        input: last, gamma: tensors.finalNorm, out: headInput, epsilon: scale.epsilon,
+        hadamard: spreading.model))
     ops.append(.logits(input: headInput, weight: tensors.head, out: logits))
     return ProgramDescription(
       buffers: buffers,
@@ -109,7 +109,8 @@ struct DecoderProgram {
     let score = scoreScale
     ops += [
       .normQuant(
-        input: b.x, gamma: weight(.attentionNorm), out: b.input, epsilon: scale.epsilon),
+        input: b.x, gamma: weight(.attentionNorm), out: b.input, epsilon: scale.epsilon,
+        hadamard: spreading.model),
       .linear(
         input: b.input,
         parts: [
@@ -117,22 +118,23 @@ struct DecoderProgram {
           LinearPart(weight: weight(.key), out: b.key),
           LinearPart(weight: weight(.value), out: b.value),
         ]),
-      .headQuant(input: b.query, out: b.queryCodes, rotation: rotation, hadamard: hadamard),
-      .cacheAppend(input: b.key, state: keys, rotation: rotation, hadamard: hadamard),
-      .cacheAppend(input: b.value, state: values, rotation: nil, hadamard: false),
+      .headQuant(input: b.query, out: b.queryCodes, rotation: rotation, hadamard: spreading.head),
+      .cacheAppend(input: b.key, state: keys, rotation: rotation, hadamard: spreading.head),
+      .cacheAppend(input: b.value, state: values, rotation: nil),
       .attend(
         query: b.queryCodes, keys: keys, values: values, out: b.mixed, window: 0,
-        mantissa: score.mantissa, exponent: score.exponent),
+        mantissa: score.mantissa, exponent: score.exponent, hadamard: spreading.attention),
       .linearAdd(input: b.mixed, weight: weight(.output), sum: b.x),
       .normQuant(
-        input: b.x, gamma: weight(.feedForwardNorm), out: b.input, epsilon: scale.epsilon),
+        input: b.x, gamma: weight(.feedForwardNorm), out: b.input, epsilon: scale.epsilon,
+        hadamard: spreading.model),
       .linear(
         input: b.input,
         parts: [
           LinearPart(weight: weight(.gate), out: b.gate),
           LinearPart(weight: weight(.up), out: b.up),
         ]),
-      .gateQuant(gate: b.gate, up: b.up, out: b.product),
+      .gateQuant(gate: b.gate, up: b.up, out: b.product, hadamard: spreading.feedForward),
       .linearAdd(input: b.product, weight: weight(.down), sum: b.x),
     ]
   }

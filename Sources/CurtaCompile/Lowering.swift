@@ -32,6 +32,11 @@ struct Lowering {
     try Lowering.checkLimits(d)
     progress(.calibrating)
     let largest = Calibration.largestResidual(weights, begin: begin)
+    guard largest.isFinite else {
+      throw ConversionError.unsupported([
+        "activations beyond float32: the residual stream is not finite; check the weights"
+      ])
+    }
     let scale = ResidualScale(largest: largest, epsilon: d.normEpsilon)
     let inventory = TensorInventory(d)
     let program = try DecoderProgram.make(d, inventory, scale)
@@ -52,8 +57,9 @@ struct Lowering {
         let phases = try PhaseTable.increments(base: d.ropeBase, width: d.headWidth)
         return TensorContents(QuantizedTensor(name: tensor.name, .words(phases)))
       }
-      return TensorContents(
-        try recipe.quantize(tensor.values(weights), name: tensor.name, role: role))
+      let block = Spreading(weights.description).block(of: role)
+      let values = Spreading.turned(tensor.values(weights), block: block)
+      return TensorContents(try recipe.quantize(values, name: tensor.name, role: role))
     } catch {
       throw .tensor(name: tensor.name, error)
     }

@@ -8,8 +8,8 @@ import CurtaTensor
 /// The weights of a file as float32, for arithmetic in floats over the same codes.
 public struct DequantizedModel {
   public let weights: DecoderWeights
-  /// Whether q and k pass a Hadamard before they are quantized.
-  public let hadamard: Bool
+  /// The Hadamards that rows pass before they are quantized; `weights` are turned back.
+  public let hadamard: HadamardBlocks
 
   /// Reads every tensor that the program of a Llama-style decoder uses.
   ///
@@ -18,30 +18,44 @@ public struct DequantizedModel {
   public init(_ file: CurtaFile, like description: DecoderDescription) throws {
     let tensors = try file.tensors()
     var walk = ProgramWalk(try file.program(tensors))
-    func matrix(_ i: UInt32) throws -> Matrix { try TensorReader(file, tensors[i]).matrix() }
+    func matrix(_ i: UInt32, block: Int = 0) throws -> Matrix {
+      var result = try TensorReader(file, tensors[i]).matrix()
+      if block > 0 { CurtaTensor.hadamard(&result.values, block: block, scale: 1) }
+      return result
+    }
 
-    let embedding = try matrix(walk.next(.embed).operand(1))
+    var blocks = HadamardBlocks()
+    let embed = try walk.next(.embed)
+    blocks.model = Int(try embed.operand(3))
+    let embedding = try matrix(embed.operand(1), block: blocks.model)
     var layers: [DecoderLayer] = []
-    var hadamard = false
     while try walk.peek() == .normQuant {
-      let attentionNorm = try matrix(walk.next(.normQuant).operand(2)).values
+      let norm = try walk.next(.normQuant)
+      try walk.require(norm.operand(7) == UInt32(blocks.model))
+      let attentionNorm = try matrix(norm.operand(2)).values
       let projections = try walk.next(.linear)
       try walk.require(projections.operand(2) == 3)
       let (query, key, value) = (
-        try matrix(projections.operand(3)), try matrix(projections.operand(5)),
-        try matrix(projections.operand(7))
+        try matrix(projections.operand(3), block: blocks.model),
+        try matrix(projections.operand(5), block: blocks.model),
+        try matrix(projections.operand(7), block: blocks.model)
       )
-      hadamard = try walk.next(.headQuant).operand(5) == 1
+      blocks.head = Int(try walk.next(.headQuant).operand(5))
       _ = try walk.next(.cacheAppend)
       _ = try walk.next(.cacheAppend)
-      try walk.require(walk.next(.attend).operand(5) == 0)
-      let output = try matrix(walk.next(.linearAdd).operand(2))
+      let attend = try walk.next(.attend)
+      try walk.require(attend.operand(5) == 0)
+      blocks.attention = Int(try attend.operand(8))
+      let output = try matrix(walk.next(.linearAdd).operand(2), block: blocks.attention)
       let feedForwardNorm = try matrix(walk.next(.normQuant).operand(2)).values
       let inner = try walk.next(.linear)
       try walk.require(inner.operand(2) == 2)
-      let (gate, up) = (try matrix(inner.operand(3)), try matrix(inner.operand(5)))
-      _ = try walk.next(.gateQuant)
-      let down = try matrix(walk.next(.linearAdd).operand(2))
+      let (gate, up) = (
+        try matrix(inner.operand(3), block: blocks.model),
+        try matrix(inner.operand(5), block: blocks.model)
+      )
+      blocks.feedForward = Int(try walk.next(.gateQuant).operand(5))
+      let down = try matrix(walk.next(.linearAdd).operand(2), block: blocks.feedForward)
       layers.append(
         DecoderLayer(
           attentionNorm: attentionNorm, query: query, key: key, value: value, output: output,
@@ -49,13 +63,13 @@ public struct DequantizedModel {
     }
     _ = try walk.next(.select)
     let finalNorm = try matrix(walk.next(.normQuant).operand(2)).values
-    let head = try matrix(walk.next(.logits).operand(2))
+    let head = try matrix(walk.next(.logits).operand(2), block: blocks.model)
 
     var own = description
     own.tiedHead = false
     weights = DecoderWeights(
       description: own, embedding: embedding, layers: layers, finalNorm: finalNorm, head: head)
-    self.hadamard = hadamard
+    hadamard = blocks
     guard weights.isConsistent else {
       throw HostError.request("the file and the reference do not have the same shapes")
     }

@@ -98,7 +98,7 @@ public struct Evaluation {
     if options.simulate {
       let model = try DequantizedModel(CurtaFile(mapping.bytes), like: description)
       simulation = FloatDecoder(
-        model.weights, transform: FakeQuantization.transform(hadamard: model.hadamard))
+        model.weights, transform: FakeQuantization.transform(model.hadamard))
     }
   }
 

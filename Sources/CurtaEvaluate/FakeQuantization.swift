@@ -6,15 +6,21 @@ import CurtaTensor
 /// The float-arithmetic simulation of the program's activation codes.
 public enum FakeQuantization {
   /// Rounds every site's rows to 127 steps a side with one float scale a row, as the program does:
-  /// a row per token, or per (token, head) for q, k and v.
-  ///
-  /// With `hadamard`, q and k pass the orthonormal Hadamard first; their products stay the same.
-  public static func transform(hadamard: Bool) -> SiteTransform {
+  /// a row per token, or per (token, head) for q, k and v; and where the program turns the rows of
+  /// a site by a Hadamard of blocks, turns them before and back after.
+  public static func transform(_ blocks: HadamardBlocks) -> SiteTransform {
     SiteTransform { site, _, values, rowWidth in
       if site == .residual { return }
-      if hadamard, site == .query || site == .key { rotate(&values, rowWidth) }
+      let block = blocks[site]
+      rotate(&values, block)
       round(&values, rowWidth)
+      rotate(&values, block)
     }
+  }
+
+  /// The orthonormal Hadamard of blocks, its own inverse; 0 is none.
+  static func rotate(_ values: inout [Float], _ block: Int) {
+    if block > 0 { hadamard(&values, block: block, scale: 1 / Float(block).squareRoot()) }
   }
 
   /// Each row [rowWidth] to the nearest of −127…127 times its largest magnitude / 127.
@@ -29,23 +35,22 @@ public enum FakeQuantization {
       }
     }
   }
+}
 
-  /// Each row [rowWidth] times the Sylvester-Hadamard matrix over √rowWidth, a power of two.
-  static func rotate(_ values: inout [Float], _ rowWidth: Int) {
-    let scale = 1 / Float(rowWidth).squareRoot()
-    values.withUnsafeMutableBufferPointer { values in
-      for start in stride(from: 0, to: values.count, by: rowWidth) {
-        var half = 1
-        while half < rowWidth {
-          for i in 0..<rowWidth where i & half == 0 {
-            let (a, b) = (values[start + i], values[start + i + half])
-            values[start + i] = a + b
-            values[start + i + half] = a - b
-          }
-          half *= 2
-        }
-        for i in start..<start + rowWidth { values[i] *= scale }
-      }
+/// Block sizes of the Hadamards that a program applies to the rows of a site; 0 is none.
+public struct HadamardBlocks: Equatable, Sendable {
+  var model = 0
+  var head = 0
+  var attention = 0
+  var feedForward = 0
+
+  subscript(site: ActivationSite) -> Int {
+    switch site {
+    case .attentionInput, .feedForwardInput, .headInput: model
+    case .query, .key: head
+    case .attentionOutput: attention
+    case .feedForwardProduct: feedForward
+    case .value, .residual: 0
     }
   }
 }

@@ -9,6 +9,7 @@ import Glibc
 /// The file must keep its length while it is mapped, as with every mapping.
 public final class FileMapping: @unchecked Sendable {
   public let path: String
+  /// Valid as long as this object: hold on to it with `withExtendedLifetime`.
   public let bytes: ByteView
   private let isMapped: Bool
 

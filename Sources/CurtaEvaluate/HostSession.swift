@@ -129,7 +129,8 @@ public final class HostSession {
       known.append(String(cString: kernels.pointee.name))
       if known.last == name { return i + 1 }
     }
-    throw .request("there are no kernels '\(name)' here; there are auto, \(known.joined(separator: ", "))")
+    let names = known.joined(separator: ", ")
+    throw .request("there are no kernels '\(name)' here; there are auto, \(names)")
   }
 
   /// Bytes of memory in this computer.
@@ -157,8 +158,8 @@ extension HostSession {
     let tokens = Array(tokens)
     var failure: CurtaError?
     tokens.withUnsafeBufferPointer { tokens in
-      guard let base = tokens.baseAddress else { return failure = CurtaError(.badArgument) }
       do throws(CurtaError) {
+        guard let base = tokens.baseAddress else { throw CurtaError(.badArgument) }
         try session.step(base, count: tokens.count, outputs: outputs)
       } catch {
         failure = error

@@ -69,16 +69,17 @@ public struct OpRecord: Sendable {
   /// How many operands the op has; the rest are zero.
   func operandCount() throws(CurtaError) -> Int {
     switch code {
-    case .embed, .select: return 2
-    case .normQuant: return 6
+    case .select: return 2
+    case .embed: return 3
+    case .normQuant: return 7
     case .linear:
       let pairs = try operand(2)
       guard pairs >= 1, pairs <= 6 else { throw CurtaError(.badProgram, at: offset) }
       return 2 + 2 * Int(pairs)
     case .linearAdd, .logits: return 3
     case .headQuant, .cacheAppend: return 5
-    case .attend: return 7
-    case .gateQuant: return 4
+    case .attend: return 8
+    case .gateQuant: return 5
     }
   }
 }

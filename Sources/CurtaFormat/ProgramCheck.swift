@@ -11,6 +11,9 @@ struct ProgramCheck {
   private var appended = InlineArray<32, UInt64>(repeating: 0)
   /// The op that wrote the output buffer last.
   private var outputWriter: OpCode? = nil
+  // Operands of the op being checked that are buffers it reads and writes, one bit each
+  private var reads: UInt16 = 0
+  private var writes: UInt16 = 0
 
   init(program: Program, tensors: TensorTable) {
     self.program = program
@@ -23,7 +26,10 @@ struct ProgramCheck {
       do throws(CurtaError) {
         let used = try op.operandCount()
         for k in (used + 1)..<16 where try op.operand(k) != 0 { throw CurtaError(.badProgram) }
+        reads = 0
+        writes = 0
         try check(op)
+        try settle(op)
       } catch {
         throw CurtaError(error.status, at: op.offset)
       }
@@ -41,7 +47,8 @@ struct ProgramCheck {
       let out = try buffer(op, 2, .fixed)
       try require(out.rows == .tokens && weight.columns == out.width)
       try require(weight.rows == program.vocabulary)
-      writes.insert(2)
+      try checkHadamard(op, 3, width: out.width)
+      write(2)
 
     case .normQuant:
       let input = try read(op, 1, .fixed)
@@ -51,7 +58,8 @@ struct ProgramCheck {
       try require(out.scales == 1 && out.width == input.width && out.rows == input.rows)
       let epsilon = UInt64(try op.operand(5)) | UInt64(try op.operand(6)) << 32
       try require(try op.operand(4) == 1 && epsilon <= 1 << 40)
-      writes.insert(3)
+      try checkHadamard(op, 7, width: out.width)
+      write(3)
 
     case .linear:
       let input = try read(op, 1, .codes8)
@@ -62,8 +70,8 @@ struct ProgramCheck {
         let out = try buffer(op, 4 + 2 * k, .scaled)
         try require(weight.columns == input.width && out.width == weight.rows)
         try require(out.rows == input.rows)
-        }
-      for k in 0..<pairs { writes.insert(4 + 2 * k) }
+        write(4 + 2 * k)
+      }
 
     case .linearAdd:
       let input = try read(op, 1, .codes8)
@@ -78,7 +86,7 @@ struct ProgramCheck {
       try require(out.width == input.width && out.rows == input.rows)
       try require(out.width / out.scales <= Limits.headWidth)
       try checkRotation(op, width: out.width / out.scales)
-      writes.insert(2)
+      write(2)
 
     case .cacheAppend:
       let input = try read(op, 1, .scaled)
@@ -95,7 +103,6 @@ struct ProgramCheck {
       let valuesIndex = try op.operand(3)
       let keys = try program.state(keysIndex)
       let values = try program.state(valuesIndex)
-      guard isAppended(keysIndex), isAppended(valuesIndex) else { throw CurtaError(.badPlan) }
       let out = try buffer(op, 4, .codes8)
       try require(query.rows == .tokens && out.rows == .tokens)
       try require(keys.heads == values.heads && keys.width == values.width)
@@ -105,7 +112,9 @@ struct ProgramCheck {
       let e = Int32(bitPattern: try op.operand(7))
       try require(try op.operand(5) <= Limits.context)
       try require(m >= 32768 && m <= 65535 && e >= -64 && e <= 64)
-      writes.insert(4)
+      try checkHadamard(op, 8, width: out.width)
+      guard isAppended(keysIndex), isAppended(valuesIndex) else { throw CurtaError(.badPlan) }
+      write(4)
 
     case .gateQuant:
       let gate = try read(op, 1, .scaled)
@@ -114,14 +123,15 @@ struct ProgramCheck {
       try require(up.width == gate.width && up.rows == gate.rows)
       try require(out.scales == 1 && out.width == gate.width && out.rows == gate.rows)
       try require(try op.operand(4) == 1)
-      writes.insert(3)
+      try checkHadamard(op, 5, width: out.width)
+      write(3)
 
     case .select:
       let input = try read(op, 1, .fixed)
       let out = try buffer(op, 2, .fixed)
       try require(input.rows == .tokens && out.rows == .outputs)
       try require(out.width == input.width && out.fraction == input.fraction)
-      writes.insert(2)
+      write(2)
 
     case .logits:
       let input = try read(op, 1, .codes8)
@@ -130,7 +140,7 @@ struct ProgramCheck {
       try require(input.scales == 1 && weight.columns == input.width)
       try require(input.rows == .outputs && out.rows == .outputs && out.fraction == 16)
       try require(out.width == weight.rows && weight.rows == program.vocabulary)
-      writes.insert(3)
+      write(3)
     }
   }
 
@@ -157,32 +167,39 @@ struct ProgramCheck {
     return record
   }
 
-  /// Operand `k` is a buffer that still holds what was written to it.
-  private func read(
+  /// Operand `k` is a buffer that the op reads.
+  private mutating func read(
     _ op: OpRecord, _ k: Int, _ type: BufferType
   ) throws(CurtaError) -> BufferRecord {
-    let record = try buffer(op, k, type)
-    guard owner[Int(record.slot)] == (try op.operand(k)) + 1 else { throw CurtaError(.badPlan) }
-    return record
+    reads |= 1 << UInt16(k)
+    return try buffer(op, k, type)
   }
 
-  private mutating func write(_ op: OpRecord, _ k: Int) throws(CurtaError) {
-    let index = try op.operand(k)
-    owner[Int(try program.buffer(index).slot)] = index + 1
-    if index == program.output { outputWriter = op.code }
-  }
+  /// Operand `k` is a buffer that the op writes.
+  private mutating func write(_ k: Int) { writes |= 1 << UInt16(k) }
 
-  /// Operands `a` and `b` are buffers in different slots.
-  private func distinct(_ op: OpRecord, _ a: Int, _ b: Int) throws(CurtaError) {
-    guard try program.buffer(op.operand(a)).slot != program.buffer(op.operand(b)).slot else {
-      throw CurtaError(.badPlan)
+  /// What the op reads holds its slot; what it writes takes a slot that no other operand is in.
+  private mutating func settle(_ op: OpRecord) throws(CurtaError) {
+    var taken: UInt64 = 0  // one bit a slot
+    for k in 1..<16 where reads & (1 << UInt16(k)) != 0 {
+      let index = try op.operand(k)
+      let slot = try program.buffer(index).slot
+      guard owner[Int(slot)] == index + 1 else { throw CurtaError(.badPlan) }
+      taken |= 1 << UInt64(slot)
+    }
+    for k in 1..<16 where writes & (1 << UInt16(k)) != 0 {
+      let index = try op.operand(k)
+      let slot = try program.buffer(index).slot
+      guard taken & (1 << UInt64(slot)) == 0 else { throw CurtaError(.badPlan) }
+      taken |= 1 << UInt64(slot)
+      owner[Int(slot)] = index + 1
+      if index == program.output { outputWriter = op.code }
     }
   }
 
   private func checkRotation(_ op: OpRecord, width: UInt32) throws(CurtaError) {
     let phases = try op.operand(3)
     let pairing = Pairing(rawValue: try op.operand(4))
-    let hadamard = try op.operand(5)
     if phases == Program.none {
       try require(pairing == Pairing.none)
     } else {
@@ -190,7 +207,13 @@ struct ProgramCheck {
       try require(pairing == .interleaved || pairing == .halfSplit)
       try require(table.encoding == .words && table.rows == 1 && 2 * table.columns <= width)
     }
-    try require(hadamard <= 1)
-    if hadamard == 1 { try require(width & (width - 1) == 0) }
+    try checkHadamard(op, 5, width: width)
+  }
+
+  /// Operand `k` is 0 or a block size that divides `width`.
+  private func checkHadamard(_ op: OpRecord, _ k: Int, width: UInt32) throws(CurtaError) {
+    let block = try op.operand(k)
+    guard block != 0 else { return }
+    try require(block >= 2 && block <= 256 && block & (block - 1) == 0 && width % block == 0)
   }
 }

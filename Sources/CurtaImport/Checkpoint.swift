@@ -10,6 +10,8 @@ public enum TokenizerSource: Equatable, Sendable {
   case huggingFace(json: String)
   /// The path of a llama2.c tokenizer .bin, which does not say how many tokens it has.
   case llama2c(path: String, vocabularySize: Int)
+  /// The path of a GGUF file, whose metadata hold the tokenizer.
+  case gguf(path: String)
   /// There is none: only token ids go in and out.
   case none
 }
@@ -49,7 +51,7 @@ public struct Checkpoint: Sendable {
   public var floatBytes: Int { weights.parameterCount * 4 }
 }
 
-/// Reads a checkpoint: a Hugging Face folder, or a llama2.c `.bin`.
+/// Reads a checkpoint: a Hugging Face folder, a GGUF file, or a llama2.c `.bin`.
 ///
 /// `tokenizer` is the path of a tokenizer to use instead of the one beside the weights. All errors
 /// are `ImportError`.
@@ -63,6 +65,7 @@ public func loadCheckpoint(
   if isFolder.boolValue {
     return try LlamaFolder.load(path, tokenizer: tokenizer)
   }
+  if GGUFFile.hasMagic(path) { return try GGUFDecoder.load(path, tokenizer: tokenizer) }
   switch URL(fileURLWithPath: path).pathExtension {
   case "bin":
     return try loadLlama2C(path, tokenizer: tokenizer)
@@ -70,7 +73,8 @@ public func loadCheckpoint(
     throw .unsupported(["\(path): weights alone; give the folder, with its config.json"])
   default:
     throw .unsupported([
-      "\(path): neither a Hugging Face folder (config.json, model.safetensors) nor a llama2.c .bin"
+      "\(path): neither a Hugging Face folder (config.json, model.safetensors), nor GGUF, nor a "
+        + "llama2.c .bin"
     ])
   }
 }
@@ -103,7 +107,7 @@ extension TokenizerSource {
   public var path: String? {
     switch self {
     case .huggingFace(let json): json
-    case .llama2c(let path, _): path
+    case .llama2c(let path, _), .gguf(let path): path
     case .none: nil
     }
   }

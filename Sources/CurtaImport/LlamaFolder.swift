@@ -146,7 +146,7 @@ enum LlamaFolder {
     _ folder: String, _ source: TokenizerSource, hasBos: Bool
   ) throws(ImportError) -> Bool {
     switch source {
-    case .none: return false
+    case .none, .gguf: return false
     case .llama2c: return hasBos
     case .huggingFace(let path):
       let tokenizer = try StrictJSON.file(path, refusingDuplicates: false)

@@ -25,9 +25,13 @@ struct HuggingFaceVocabulary {
       for option in ["single_word", "lstrip", "rstrip"] where token[option].flag == true {
         options.insert("added token with \(option)")
       }
-      if token["normalized"].flag == true { normalizedTokens.append(token["content"].text ?? "") }
+      if token["normalized"].flag == true {
+        normalizedTokens.append(String(decoding: text, as: UTF8.self))
+      }
     }
-    guard !tokens.isEmpty else { throw .bad(.outOfRange, file: file, field: "model.vocab", "empty") }
+    guard !tokens.isEmpty else {
+      throw .bad(.outOfRange, file: file, field: "model.vocab", "empty")
+    }
   }
 
   private mutating func insert(

@@ -34,6 +34,7 @@ public func tokenizerSection(
   case .none: return []
   case .huggingFace: tables = try HuggingFaceTokenizer.tables(path)
   case .llama2c(_, let size): tables = try llama2cTables(path, count: size)
+  case .gguf: tables = try GGUFTokenizer.tables(path)
   }
   if tables.begin == nil { tables.begin = begin }
   if let addsBegin { tables.addsBegin = addsBegin && tables.begin != nil }

@@ -3,7 +3,10 @@
 
 /// The contents of a tokenizer section before it becomes bytes.
 struct TokenizerTables {
-  enum Kind: UInt32 { case byteBPE = 1, scoredBPE, word }
+  enum Kind: UInt32 {
+    case byteBPE = 1
+    case scoredBPE, word
+  }
   enum PreTokenizer: UInt32 { case none, gpt2, whitespace, digitsGPT2 }
   enum Normalizer: UInt32 { case none, prefixSpace, prefixSpaceMetaspace }
   enum Decoder: UInt32 { case concatenate, spaced, stripAtStart, stripAfterBos }

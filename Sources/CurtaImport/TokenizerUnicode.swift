@@ -3,7 +3,10 @@
 
 /// Neighbouring characters of one class.
 struct CharacterRange: Equatable {
-  enum Kind: UInt32 { case letter = 1, number, space }
+  enum Kind: UInt32 {
+    case letter = 1
+    case number, space
+  }
 
   var first: UInt32
   var last: UInt32

@@ -95,20 +95,22 @@ public struct LinearPart: Sendable, Equatable {
   }
 }
 
-/// One op; `Formats/curta-arithmetic.md` section 4 defines what each computes.
+/// One op; `Formats/curta-arithmetic.md` section 4 defines what each computes. `hadamard` is the size
+/// of the blocks that a Hadamard turns, a power of two from 2 to 256, or 0 for none.
 public enum ProgramOp: Sendable, Equatable {
-  case embed(weight: Int, out: Int)
+  case embed(weight: Int, out: Int, hadamard: Int = 0)
   /// RMS norm; `epsilon` in units of 2^(−2 · fraction of the input), at most 2^40.
-  case normQuant(input: Int, gamma: Int, out: Int, epsilon: UInt64)
+  case normQuant(input: Int, gamma: Int, out: Int, epsilon: UInt64, hadamard: Int = 0)
   case linear(input: Int, parts: [LinearPart])
   case linearAdd(input: Int, weight: Int, sum: Int)
-  case headQuant(input: Int, out: Int, rotation: Rotation?, hadamard: Bool)
-  case cacheAppend(input: Int, state: Int, rotation: Rotation?, hadamard: Bool)
+  case headQuant(input: Int, out: Int, rotation: Rotation?, hadamard: Int = 0)
+  case cacheAppend(input: Int, state: Int, rotation: Rotation?, hadamard: Int = 0)
   /// `window` 0 is none; the score's factor is mantissa · 2^−exponent, mantissa 32768…65535.
   case attend(
-    query: Int, keys: Int, values: Int, out: Int, window: Int, mantissa: Int, exponent: Int)
+    query: Int, keys: Int, values: Int, out: Int, window: Int, mantissa: Int, exponent: Int,
+    hadamard: Int = 0)
   /// SiLU(gate) · up
-  case gateQuant(gate: Int, up: Int, out: Int)
+  case gateQuant(gate: Int, up: Int, out: Int, hadamard: Int = 0)
   case select(input: Int, out: Int)
   case logits(input: Int, weight: Int, out: Int)
 
@@ -132,20 +134,20 @@ public enum ProgramOp: Sendable, Equatable {
   public var reads: [Int] {
     switch self {
     case .embed: []
-    case .normQuant(let input, _, _, _), .linear(let input, _), .headQuant(let input, _, _, _),
+    case .normQuant(let input, _, _, _, _), .linear(let input, _), .headQuant(let input, _, _, _),
       .cacheAppend(let input, _, _, _), .select(let input, _), .logits(let input, _, _):
       [input]
     case .linearAdd(let input, _, let sum): [input, sum]
-    case .attend(let query, _, _, _, _, _, _): [query]
-    case .gateQuant(let gate, let up, _): [gate, up]
+    case .attend(let query, _, _, _, _, _, _, _): [query]
+    case .gateQuant(let gate, let up, _, _): [gate, up]
     }
   }
 
   /// Buffers that the op writes; `linearAdd` also reads what it writes.
   public var writes: [Int] {
     switch self {
-    case .embed(_, let out), .normQuant(_, _, let out, _), .headQuant(_, let out, _, _),
-      .attend(_, _, _, let out, _, _, _), .gateQuant(_, _, let out), .select(_, let out),
+    case .embed(_, let out, _), .normQuant(_, _, let out, _, _), .headQuant(_, let out, _, _),
+      .attend(_, _, _, let out, _, _, _, _), .gateQuant(_, _, let out, _), .select(_, let out),
       .logits(_, _, let out):
       [out]
     case .linear(_, let parts): parts.map(\.out)

@@ -89,8 +89,14 @@ private func record(
 /// The op's number and its operands, at most 16 words.
 private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32] {
   func word(_ value: Int) throws(WriteError) -> UInt32 { try field(value, "operand", of: part) }
-  func rotate(_ rotation: Rotation?, _ hadamard: Bool) throws(WriteError) -> [UInt32] {
-    let last: UInt32 = hadamard ? 1 : 0
+  func block(_ size: Int) throws(WriteError) -> UInt32 {
+    guard size == 0 || (2...256).contains(size) && size & (size - 1) == 0 else {
+      throw .invalid(part: part, reason: "Hadamard blocks of \(size); powers of two to 256 fit")
+    }
+    return UInt32(size)
+  }
+  func rotate(_ rotation: Rotation?, _ hadamard: Int) throws(WriteError) -> [UInt32] {
+    let last = try block(hadamard)
     guard let rotation else { return [Program.none, Pairing.none.rawValue, last] }
     guard rotation.pairing != .none else {
       throw .invalid(part: part, reason: "phases without a pairing")
@@ -98,15 +104,15 @@ private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32]
     return [try word(rotation.phases), rotation.pairing.rawValue, last]
   }
   switch op {
-  case .embed(let weight, let out):
-    return [OpCode.embed.rawValue, try word(weight), try word(out)]
-  case .normQuant(let input, let gamma, let out, let epsilon):
+  case .embed(let weight, let out, let hadamard):
+    return [OpCode.embed.rawValue, try word(weight), try word(out), try block(hadamard)]
+  case .normQuant(let input, let gamma, let out, let epsilon, let hadamard):
     guard epsilon <= 1 << 40 else {
       throw .invalid(part: part, reason: "an epsilon of \(epsilon); at most 2^40 fits")
     }
     return [
       OpCode.normQuant.rawValue, try word(input), try word(gamma), try word(out), 1,
-      UInt32(truncatingIfNeeded: epsilon), UInt32(epsilon >> 32),
+      UInt32(truncatingIfNeeded: epsilon), UInt32(epsilon >> 32), try block(hadamard),
     ]
   case .linear(let input, let parts):
     guard (1...6).contains(parts.count) else {
@@ -126,7 +132,9 @@ private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32]
   case .cacheAppend(let input, let state, let rotation, let hadamard):
     return [OpCode.cacheAppend.rawValue, try word(input), try word(state)]
       + (try rotate(rotation, hadamard))
-  case .attend(let query, let keys, let values, let out, let window, let mantissa, let exponent):
+  case .attend(
+    let query, let keys, let values, let out, let window, let mantissa, let exponent, let hadamard
+  ):
     guard (32768...65535).contains(mantissa), (-64...64).contains(exponent) else {
       throw .invalid(
         part: part,
@@ -135,10 +143,13 @@ private func words(_ op: ProgramOp, part: String) throws(WriteError) -> [UInt32]
     return [
       OpCode.attend.rawValue, try word(query), try word(keys), try word(values), try word(out),
       try word(window),
-      UInt32(mantissa), UInt32(bitPattern: Int32(exponent)),
+      UInt32(mantissa), UInt32(bitPattern: Int32(exponent)), try block(hadamard),
     ]
-  case .gateQuant(let gate, let up, let out):
-    return [OpCode.gateQuant.rawValue, try word(gate), try word(up), try word(out), 1]
+  case .gateQuant(let gate, let up, let out, let hadamard):
+    return [
+      OpCode.gateQuant.rawValue, try word(gate), try word(up), try word(out), 1,
+      try block(hadamard),
+    ]
   case .select(let input, let out):
     return [OpCode.select.rawValue, try word(input), try word(out)]
   case .logits(let input, let weight, let out):

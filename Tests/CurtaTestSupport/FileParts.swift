@@ -11,10 +11,27 @@ public struct FileParts: Sendable {
     /// Decoded size.
     public var size: UInt64
     public var stored: [UInt8]
+
+    public init(
+      kind: UInt32, index: UInt32 = 0, codec: UInt32 = 0, flags: UInt32 = 1, size: UInt64,
+      stored: [UInt8]
+    ) {
+      self.kind = kind
+      self.index = index
+      self.codec = codec
+      self.flags = flags
+      self.size = size
+      self.stored = stored
+    }
   }
 
   public var minor: UInt16
   public var sections: [Section]
+
+  public init(minor: UInt16, sections: [Section]) {
+    self.minor = minor
+    self.sections = sections
+  }
 
   public static let headerSize = 64
   public static let entrySize = 48
@@ -92,17 +109,31 @@ public struct FileParts: Sendable {
 extension [UInt8] {
   /// The little-endian number of `width` bytes at `at`.
   public func number(_ at: Int, _ width: Int) -> UInt64 {
-    self[at..<at + width].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    var value: UInt64 = 0
+    var i = width
+    while i > 0 {
+      i -= 1
+      value = value &<< 8 | UInt64(self[at + i])
+    }
+    return value
   }
 
   /// Writes a little-endian number of `width` bytes at `at`.
   public mutating func put(_ at: Int, _ width: Int, _ value: UInt64) {
-    for i in 0..<width { self[at + i] = UInt8(truncatingIfNeeded: value >> UInt64(8 * i)) }
+    var rest = value
+    var i = 0
+    while i < width {
+      self[at + i] = UInt8(truncatingIfNeeded: rest)
+      rest &>>= 8
+      i += 1
+    }
   }
 
   /// Appends a little-endian number of `width` bytes.
   public mutating func append(_ value: UInt64, width: Int) {
-    for i in 0..<width { append(UInt8(truncatingIfNeeded: value >> UInt64(8 * i))) }
+    let at = count
+    self += [UInt8](repeating: 0, count: width)
+    put(at, width, value)
   }
 }
 

@@ -1,32 +1,62 @@
 // XXH64 and SHA-256, written apart from the product's.
 // SPDX-License-Identifier: Apache-2.0
 
-/// XXH64, seed 0, over a list of bytes.
-public func referenceXXH64(_ bytes: some RandomAccessCollection<UInt8>) -> UInt64 {
-  let p: [UInt64] = [
-    11_400_714_785_074_694_791, 14_029_467_366_897_019_727, 1_609_587_929_392_839_161,
-    9_650_029_242_287_828_579, 2_870_177_450_012_600_261,
-  ]
-  func turn(_ x: UInt64, _ n: UInt64) -> UInt64 { x << n | x >> (64 - n) }
-  func lane(_ a: UInt64, _ x: UInt64) -> UInt64 { turn(a &+ x &* p[1], 31) &* p[0] }
-  var rest = bytes[...]
-  func take(_ n: Int) -> UInt64 {
-    defer { rest = rest.dropFirst(n) }
-    return rest.prefix(n).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+/// XXH64, seed 0, over a list of bytes. Written for speed without optimization.
+public func referenceXXH64(_ bytes: some Sequence<UInt8>) -> UInt64 {
+  let whole = bytes.withContiguousStorageIfAvailable { referenceXXH64($0) }
+  return whole ?? Array(bytes).withUnsafeBufferPointer { referenceXXH64($0) }
+}
+
+private func referenceXXH64(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
+  let p1: UInt64 = 11_400_714_785_074_694_791
+  let p2: UInt64 = 14_029_467_366_897_019_727
+  let p3: UInt64 = 1_609_587_929_392_839_161
+  let p4: UInt64 = 9_650_029_242_287_828_579
+  let p5: UInt64 = 2_870_177_450_012_600_261
+  let raw = UnsafeRawBufferPointer(bytes)
+  let words = raw.count / 32 * 4
+  var hash = p5
+  if words > 0 {
+    var lanes = (p1 &+ p2, p2, UInt64(0), 0 &- p1)
+    var at = 0
+    while at < 8 * words {
+      var x = lanes.0 &+ raw.loadUnaligned(fromByteOffset: at, as: UInt64.self) &* p2
+      lanes.0 = (x &<< 31 | x &>> 33) &* p1
+      x = lanes.1 &+ raw.loadUnaligned(fromByteOffset: at &+ 8, as: UInt64.self) &* p2
+      lanes.1 = (x &<< 31 | x &>> 33) &* p1
+      x = lanes.2 &+ raw.loadUnaligned(fromByteOffset: at &+ 16, as: UInt64.self) &* p2
+      lanes.2 = (x &<< 31 | x &>> 33) &* p1
+      x = lanes.3 &+ raw.loadUnaligned(fromByteOffset: at &+ 24, as: UInt64.self) &* p2
+      lanes.3 = (x &<< 31 | x &>> 33) &* p1
+      at = at &+ 32
+    }
+    hash = (lanes.0 &<< 1 | lanes.0 &>> 63) &+ (lanes.1 &<< 7 | lanes.1 &>> 57)
+    hash = hash &+ (lanes.2 &<< 12 | lanes.2 &>> 52) &+ (lanes.3 &<< 18 | lanes.3 &>> 46)
+    for lane in [lanes.0, lanes.1, lanes.2, lanes.3] {
+      let x = lane &* p2
+      hash = (hash ^ (x &<< 31 | x &>> 33) &* p1) &* p1 &+ p4
+    }
   }
-  var hash = p[4]
-  if bytes.count >= 32 {
-    var lanes = [p[0] &+ p[1], p[1], 0, 0 &- p[0]]
-    while rest.count >= 32 { for i in 0..<4 { lanes[i] = lane(lanes[i], take(8)) } }
-    hash = turn(lanes[0], 1) &+ turn(lanes[1], 7) &+ turn(lanes[2], 12) &+ turn(lanes[3], 18)
-    for a in lanes { hash = (hash ^ lane(0, a)) &* p[0] &+ p[3] }
+  hash = hash &+ UInt64(raw.count)
+  var at = 8 * words
+  while raw.count - at >= 8 {
+    let x = raw.loadUnaligned(fromByteOffset: at, as: UInt64.self) &* p2
+    hash ^= (x &<< 31 | x &>> 33) &* p1
+    hash = (hash &<< 27 | hash &>> 37) &* p1 &+ p4
+    at += 8
   }
-  hash = hash &+ UInt64(bytes.count)
-  while rest.count >= 8 { hash = turn(hash ^ lane(0, take(8)), 27) &* p[0] &+ p[3] }
-  if rest.count >= 4 { hash = turn(hash ^ take(4) &* p[0], 23) &* p[1] &+ p[2] }
-  while !rest.isEmpty { hash = turn(hash ^ take(1) &* p[4], 11) &* p[0] }
-  hash = (hash ^ hash >> 33) &* p[1]
-  hash = (hash ^ hash >> 29) &* p[2]
+  if raw.count - at >= 4 {
+    hash ^= UInt64(raw.loadUnaligned(fromByteOffset: at, as: UInt32.self)) &* p1
+    hash = (hash &<< 23 | hash &>> 41) &* p2 &+ p3
+    at += 4
+  }
+  while at < raw.count {
+    hash ^= UInt64(raw[at]) &* p5
+    hash = (hash &<< 11 | hash &>> 53) &* p1
+    at += 1
+  }
+  hash = (hash ^ hash >> 33) &* p2
+  hash = (hash ^ hash >> 29) &* p3
   return hash ^ hash >> 32
 }
 

@@ -128,12 +128,15 @@ public struct Mutator {
     case 2: section.stored.put(buffer + 16, 4, UInt64(random.below(31)))
     case 3: section.stored.put(buffer + 12, 4, UInt64(1 << random.below(4)))
     default:
+      let block = random.chance(3) ? 0 : UInt64(2 << random.below(8))  // of a Hadamard
       switch section.stored.number(op, 4) {
+      case 1: section.stored.put(op + 12, 4, block)
       case 2:
         section.stored.put(op + 20, 4, random.next())
         section.stored.put(op + 24, 4, UInt64(random.below(256)))
+        section.stored.put(op + 28, 4, block)
       case 5, 6:
-        section.stored.put(op + 20, 4, UInt64(random.below(2)))
+        section.stored.put(op + 20, 4, block)
         if section.stored.number(op + 12, 4) != 0xFFFF_FFFF {
           section.stored.put(op + 16, 4, UInt64(1 + random.below(2)))
         }
@@ -141,6 +144,8 @@ public struct Mutator {
         section.stored.put(op + 20, 4, UInt64(random.below(6)))
         section.stored.put(op + 24, 4, UInt64(32768 + random.below(32768)))
         section.stored.put(op + 28, 4, UInt64(bitPattern: Int64(random.below(129) - 64)))
+        section.stored.put(op + 32, 4, block)
+      case 8: section.stored.put(op + 20, 4, block)
       default: section.stored.put(op + 4 * (1 + random.below(4)), 4, UInt64(random.below(14)))
       }
     }

@@ -4,7 +4,7 @@
 import Foundation
 
 /// PCG-XSH-RR (M. O'Neill): 64 bits of state, two outputs a number.
-public struct SeededRandom: RandomNumberGenerator {
+public struct SeededRandom: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
   public init(_ seed: UInt64) {

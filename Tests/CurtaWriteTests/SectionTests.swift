@@ -119,7 +119,7 @@ import Testing
         let input = written.randomElement(using: &generator)!
         let out = Int.random(in: 0..<count, using: &generator)
         if out == input {
-          ops.append(.cacheAppend(input: input, state: 0, rotation: nil, hadamard: false))
+          ops.append(.cacheAppend(input: input, state: 0, rotation: nil))
         } else if written.contains(out), Bool.random(using: &generator) {
           ops.append(.linearAdd(input: input, weight: 0, sum: out))
         } else {

@@ -51,10 +51,15 @@ void bench_scores(const curta_kernels *set) {
 }
 
 void check_score_logits(const curta_kernels *set) {
-  static const int32_t ranges[][3] = {{0, 0, 20},    {-5, 40, 0},     {-20, 90, 0},
-                                      {10, 20, -15}, {-100, 200, 50}, {-2000, 2000, 7}};
+  static const int32_t ranges[][3] = {{0, 0, 20},
+                                      {-5, 40, 0},
+                                      {-20, 90, 0},
+                                      {10, 20, -15},
+                                      {-100, 200, 50},
+                                      {-2000, 2000, 7},
+                                      {INT32_MIN, INT32_MAX, 0}};
   for (uint32_t i = 1; i < COUNTS; i++)
-    for (uint32_t r = 0; r < 6; r++)
+    for (uint32_t r = 0; r < 7; r++)
       for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
         const uint32_t n = count(i);
         const curta_scale *k = scales(n, ranges[r][0], ranges[r][1]);

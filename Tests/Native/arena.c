@@ -67,7 +67,8 @@ int main(int argc, char **argv) {
   size_t size = 0;
   void *file = read_file(argv[1], &size);
   curta_options options = driver_options(0, 0, (uint32_t)atoi(argv[2]), 0);
-  options.outputs = driver_plan(file, size, &options).chunk;
+  uint32_t half = driver_plan(file, size, &options).context / 2;
+  options.chunk = options.outputs = half < 64 ? half : 64;
   curta_plan_info plan = driver_plan(file, size, &options);
   size_t bytes = (size_t)plan.arena_bytes, used = 0;
   if (bytes % 64 != 0) {

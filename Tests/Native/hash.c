@@ -29,8 +29,10 @@ int main(int argc, char **argv) {
   curta_session *session = NULL;
   curta_status status = curta_session_init(file, size, &options, aligned((size_t)plan.arena_bytes),
                                            (size_t)plan.arena_bytes, &session);
-  if (status == CURTA_UNSUPPORTED && kernels > 1)
+  if (status == CURTA_UNSUPPORTED && kernels > 1) {
+    fprintf(stderr, "error: session: status %d\n", (int)status);
     return 3;
+  }
   check(status, "session");
 
   int32_t *tokens = NULL;

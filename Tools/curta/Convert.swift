@@ -26,8 +26,9 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Turn a checkpoint into a .curta file.",
     discussion: """
-      SOURCE is a Hugging Face folder of a Llama (config.json, *.safetensors, tokenizer.json) or a
-      llama2.c .bin with its tokenizer beside it. The same source and recipe give the same bytes.
+      The source is a Hugging Face folder of a Llama (config.json, *.safetensors, \
+      tokenizer.json) or a llama2.c .bin with its tokenizer beside it. The same source and \
+      recipe give the same bytes.
 
       EXAMPLE:
         curta convert Examples/models/curta-stories -o stories.curta --recipe w8

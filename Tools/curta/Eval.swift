@@ -23,9 +23,9 @@ struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure a file against its float checkpoint on a text.",
     discussion: """
-      The text is cut into windows of --context tokens that begin --stride tokens apart; of each
-      window but the first of a document only the last --stride predictions count. Every document
-      begins with the begin token where the tokenizer says so.
+      The text is cut into windows of --context tokens that begin --stride tokens apart; of each \
+      window but the first of a document only the last --stride predictions count. Every \
+      document begins with the begin token where the tokenizer says so.
 
       perplexity            of the integer program
       reference_perplexity  of the float checkpoint

@@ -9,9 +9,9 @@ struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show what is in a file.",
     discussion: """
-      Without a choice: a summary. Header, directory, metadata, tensors and program are checked on
-      the way; curta verify checks the rest. Names and texts are shown with control characters
-      escaped.
+      Without a choice: a summary. Header, directory, metadata, tensors and program are checked \
+      on the way; curta verify checks the rest. Names and texts are shown with control \
+      characters escaped.
       """)
 
   @Argument(help: "The .curta file.")
@@ -29,31 +29,27 @@ struct Inspect: ParsableCommand {
   @Flag(help: "List the metadata.")
   var metadata = false
 
-  @Flag(help: "Print everything, or what was chosen, as JSON.")
+  @Flag(help: "Print all of it, or what was chosen, as JSON.")
   var json = false
 
   func run() throws {
     try reporting {
-      let mapping = try FileMapping(file)
-      do throws(CurtaError) {
-        let contents = try InspectedFile(mapping.bytes)
-        if json {
-          let isSelected = sections || tensors || program || metadata
-          do {
-            try JSONOutput.print(
-              InspectionJSON(
-                contents, path: file, sections: sections || !isSelected,
-                tensors: tensors || !isSelected, program: program || !isSelected,
-                metadata: metadata || !isSelected))
-          } catch {
-            Terminal.note("curta: error: \(error)")
-          }
-        } else {
-          show(contents)
-        }
-      } catch {
-        throw HostError.file(path: file, error)
-      }
+      let contents = try contents(of: FileMapping(file))
+      guard json else { return show(contents) }
+      let isSelected = sections || tensors || program || metadata
+      try JSONOutput.print(
+        InspectionJSON(
+          contents, path: file, sections: sections || !isSelected,
+          tensors: tensors || !isSelected, program: program || !isSelected,
+          metadata: metadata || !isSelected))
+    }
+  }
+
+  private func contents(of mapping: FileMapping) throws(HostError) -> InspectedFile {
+    do throws(CurtaError) {
+      return try InspectedFile(mapping.bytes)
+    } catch {
+      throw .file(path: file, error)
     }
   }
 

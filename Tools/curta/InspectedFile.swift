@@ -101,6 +101,7 @@ struct InspectedFile {
 
   private static func entries(_ metadata: Metadata) throws(CurtaError) -> [Entry] {
     var entries: [Entry] = []
+    // swift-format-ignore: ReplaceForEachWithForLoop
     try metadata.forEach { entry in
       entries.append(
         Entry(
@@ -141,16 +142,21 @@ extension InspectedFile.Op {
       if try op.operand(3) != Program.none {
         words += [try tensor(3), try op.operand(4) == 1 ? "interleaved" : "half_split"]
       }
-      if try op.operand(5) == 1 { words.append("hadamard") }
-      return words
+      return words + (try hadamard(5))
+    }
+    func hadamard(_ k: Int) throws(CurtaError) -> [String] {
+      let block = try op.operand(k)
+      return block == 0 ? [] : ["hadamard=\(block)"]
     }
     switch op.code {
     case .embed:
-      (name, operands, results) = ("embed", [try tensor(1)], [try buffer(2)])
+      (name, operands, results) = (
+        "embed", [try tensor(1)] + (try hadamard(3)), [try buffer(2)]
+      )
     case .normQuant:
       let epsilon = UInt64(try op.operand(5)) | UInt64(try op.operand(6)) << 32
       name = "norm_quant"
-      operands = [try buffer(1), try tensor(2), "rms", "epsilon=\(epsilon)"]
+      operands = [try buffer(1), try tensor(2), "rms", "epsilon=\(epsilon)"] + (try hadamard(7))
       results = [try buffer(3)]
     case .linear:
       var inputs = [try buffer(1)]
@@ -174,14 +180,15 @@ extension InspectedFile.Op {
       )
     case .attend:
       name = "attend"
-      operands = [
-        try buffer(1), try state(2), try state(3), "window=\(try op.operand(5))",
-        "scale=\(try op.operand(6))*2^-\(Int32(bitPattern: try op.operand(7)))",
-      ]
+      operands =
+        [
+          try buffer(1), try state(2), try state(3), "window=\(try op.operand(5))",
+          "scale=\(try op.operand(6))*2^-\(Int32(bitPattern: try op.operand(7)))",
+        ] + (try hadamard(8))
       results = [try buffer(4)]
     case .gateQuant:
       (name, operands, results) = (
-        "gate_quant", [try buffer(1), try buffer(2), "silu"], [try buffer(3)]
+        "gate_quant", [try buffer(1), try buffer(2), "silu"] + (try hadamard(5)), [try buffer(3)]
       )
     case .select:
       (name, operands, results) = ("select", [try buffer(1)], [try buffer(2)])

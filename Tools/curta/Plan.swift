@@ -13,13 +13,13 @@ struct Plan: ParsableCommand {
   var file: String
 
   @Option(name: .shortAndLong, help: "Positions, prompt and answer together (default: the file's).")
-  var context: UInt32 = 0
+  var context: UInt32?
 
   @Option(help: "Most tokens in a step (default: 64).")
-  var chunk: UInt32 = 0
+  var chunk: UInt32?
 
   @Option(help: "Most rows of logits in a step (default: 1).")
-  var outputs: UInt32 = 0
+  var outputs: UInt32?
 
   @Option(name: .shortAndLong, help: "Threads.")
   var threads: UInt32 = 1
@@ -30,9 +30,9 @@ struct Plan: ParsableCommand {
   func run() throws {
     try reporting {
       var options = HostOptions()
-      options.context = context
-      options.chunk = chunk
-      options.outputs = outputs
+      options.context = context ?? 0
+      options.chunk = chunk ?? 0
+      options.outputs = outputs ?? 0
       options.threads = threads
       let plan = try planSession(FileMapping(file), options)
       json ? try JSONOutput.print(SessionPlanJSON(file, plan)) : show(plan)

@@ -39,10 +39,11 @@ struct ProgressLine {
       let elapsed = seconds(now - start)
       let left = done > 0 ? elapsed / Double(done) * Double(total - done) : 0
       let rest = done > 0 && done < total ? ", \(decimal(left, 0)) s left" : ""
-      Terminal.mutter("\r\u{1B}[K" + String("\(percent) % \(what)\(rest)".prefix(Terminal.columns - 1)))
+      let line = "\(percent) % \(printable(what))\(rest)".prefix(Terminal.columns - 1)
+      Terminal.mutter("\r\u{1B}[K" + line)
     } else if percent / 10 > lastTenth {
       lastTenth = percent / 10
-      Terminal.note("\(percent) % \(what)")
+      Terminal.note("\(percent) % \(printable(what))")
     }
   }
 

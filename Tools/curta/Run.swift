@@ -13,7 +13,8 @@ struct TokenList: ExpressibleByArgument {
   let tokens: [Int32]
 
   init?(argument: String) {
-    let parts = argument.split(separator: ",").map { Int32($0.trimmingCharacters(in: .whitespaces)) }
+    let parts = argument.split(separator: ",")
+      .map { Int32($0.trimmingCharacters(in: .whitespaces)) }
     guard !parts.isEmpty, !parts.contains(nil) else { return nil }
     tokens = parts.compactMap(\.self)
   }
@@ -23,9 +24,9 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Let a model write.",
     discussion: """
-      The text goes to the standard output, timings to the standard error. It ends with the model's
-      end token, after -n tokens, with the context, or with Ctrl-C. The same file, prompt, seed and
-      flags give the same text on every computer.
+      The text goes to the standard output, timings to the standard error. It ends with the \
+      model's end token, after -n tokens, with the context, or with Ctrl-C. The same file, \
+      prompt, seed and flags give the same text on every computer.
 
       EXAMPLE:
         curta run stories.curta -p "Once upon a time" -n 200 --temp 0.8 --seed 7
@@ -40,7 +41,9 @@ struct Run: ParsableCommand {
   @Option(help: "The prompt as token ids, 1,2,3; the answer is ids as well.")
   var tokens: TokenList?
 
-  @Option(name: .customShort("n"), help: ArgumentHelp("Tokens to write at most.", valueName: "count"))
+  @Option(
+    name: .customShort("n"),
+    help: ArgumentHelp("Tokens to write at most.", valueName: "count"))
   var count: Int = 256
 
   @OptionGroup(title: "Sampling")
@@ -50,10 +53,10 @@ struct Run: ParsableCommand {
   var threads: UInt32 = 1
 
   @Option(name: .shortAndLong, help: "Positions, prompt and answer together (default: the file's).")
-  var context: UInt32 = 0
+  var context: UInt32?
 
   @Option(help: "Most tokens of the prompt in a step (default: 64).")
-  var chunk: UInt32 = 0
+  var chunk: UInt32?
 
   @Option(help: "Instruction set: auto, scalar, avx2, neon, neon_dotprod.")
   var kernels = "auto"
@@ -83,8 +86,8 @@ struct Run: ParsableCommand {
   func run() throws {
     try reporting {
       var options = HostOptions()
-      options.context = context
-      options.chunk = chunk
+      options.context = context ?? 0
+      options.chunk = chunk ?? 0
       options.threads = threads
       options.kernels = try HostSession.kernels(named: kernels)
       let mapping = try FileMapping(file)
@@ -181,11 +184,17 @@ private struct Writer {
   ) throws {
     session.seed(seed)
     let start = clock.now
-    defer { writeTime = clock.now - start }
+    stop = try writeAll(count, sampling: sampling, ignoresEnd: ignoresEnd)
+    writeTime = clock.now - start
+  }
+
+  private mutating func writeAll(
+    _ count: Int, sampling: curta_sampling, ignoresEnd: Bool
+  ) throws -> StopReason {
     while written.count < count {
-      if Interrupt.happened { return stop = .interrupted }
+      if Interrupt.happened { return .interrupted }
       let token = try session.sample(sampling)
-      if !ignoresEnd, session.isEnd(token) { return stop = .end }
+      if !ignoresEnd, session.isEnd(token) { return .end }
       written.append(token)
       let text = try stream?.next(token) ?? ""
       if json {
@@ -196,10 +205,11 @@ private struct Writer {
         Terminal.write((written.count > 1 ? "," : "") + "\(token)")
       }
       // The last token is needed by nobody but the hash.
-      guard written.count < count || hash != nil else { return }
-      guard session.past < Int(session.plan.context) else { return stop = .context }
+      guard written.count < count || hash != nil else { break }
+      guard session.past < Int(session.plan.context) else { return .context }
       try step([token])
     }
+    return .count
   }
 
   /// A model may write anything; a terminal gets no control characters from it.

@@ -20,7 +20,7 @@ struct Verify: ParsableCommand {
     try reporting {
       let mapping = try FileMapping(file)
       do {
-        try verifyFile(mapping.bytes, path: file)
+        try withExtendedLifetime(mapping) { try verifyFile(mapping.bytes, path: file) }
       } catch HostError.file(_, let error) where json {
         try JSONOutput.print(VerdictJSON(file, error))
         throw ExitCode(StatusText.exitCode(error.status).rawValue)

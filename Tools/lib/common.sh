@@ -7,6 +7,18 @@ curta_version() {
     Sources/CCurta/include/curta.h
 }
 
+# The comment at the head of the script that runs, when --help was asked for.
+help_if_asked() {
+  case ${1:-} in
+    -h | --help)
+      print_usage
+      exit 0
+      ;;
+  esac
+}
+print_usage() { sed -n '2,/^# SPDX/{/^# SPDX/d;s/^# \{0,1\}//p}' "Tools/${0##*/}"; }
+wrong_usage() { print_usage >&2; exit 64; }
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -22,9 +34,9 @@ need_packages() {
   say "installing ${missing[*]}"
   local sudo=
   [ "$(id -u)" -eq 0 ] || sudo=sudo
-  $sudo apt-get update -qq >/dev/null
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null || fail "apt-get could not install: ${missing[*]}"
+  quietly "package lists" $sudo apt-get update -qq
+  quietly "${missing[*]}" $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
 # Python packages: those of the python3 on the PATH, or else a private environment under
@@ -47,13 +59,16 @@ need_python() {
     fail "pip could not install: ${missing[*]}"
 }
 
-# Sets `missing` to those of the Python packages that are not there.
+# Sets `missing` to those of the Python packages (name or name==version) that are not there.
 python_missing() {
   local package
   missing=()
   for package in "$@"; do
-    python3 -c "import importlib.metadata as m; m.version('$package')" 2>/dev/null ||
-      missing+=("$package")
+    python3 - "$package" 2>/dev/null <<'PY' || missing+=("$package")
+import importlib.metadata, sys
+name, _, version = sys.argv[1].partition("==")
+sys.exit(importlib.metadata.version(name) != version if version else not importlib.metadata.version(name))
+PY
   done
 }
 

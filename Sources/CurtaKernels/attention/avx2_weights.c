@@ -14,7 +14,7 @@ CURTA_AVX2_INLINE __m256i rescaled(__m256i x, __m256i s) {
   const __m256i top = _mm256_set1_epi64x((int64_t)1 << 62);
   const __m256i right = _mm256_max_epi32(_mm256_min_epi32(s, _mm256_set1_epi64x(62)), zero);
   const __m256i left =
-      _mm256_min_epi32(_mm256_sub_epi32(zero, _mm256_min_epi32(s, zero)), _mm256_set1_epi64x(14));
+      _mm256_sub_epi32(zero, _mm256_max_epi32(_mm256_min_epi32(s, zero), _mm256_set1_epi64x(-14)));
   const __m256i half = _mm256_sllv_epi64(one, _mm256_sub_epi64(right, one));
   const __m256i up = _mm256_add_epi64(_mm256_add_epi64(_mm256_sllv_epi64(x, left), half), top);
   return _mm256_sub_epi64(_mm256_srlv_epi64(up, right), _mm256_srlv_epi64(top, right));

@@ -42,14 +42,12 @@ static void fill_sums(curta_chunk *c, const int16_t *const *block_sums, uint32_t
 }
 
 /// What the tile left out for row n and a token: offsets, and the bias of long groups.
-static int64_t remainder(const curta_chunk *c, const curta_tiles *tiles, uint32_t n,
-                         const int16_t *block_sums, const int16_t *sums, int summed) {
+static int64_t left_out(const curta_chunk *c, const curta_tiles *tiles, uint32_t n,
+                        const int16_t *block_sums, const int16_t *sums, int summed) {
   const curta_weight *w = c->w;
   const size_t at = (size_t)n * w->groups + c->group;
   if (summed)
-    return w->group_offsets ? tiles->offset_dot(w->group_offsets + at, sums, c->groups) : 0;
-  if (!w->group_scales && tiles->bias == 0)
-    return 0;
+    return tiles->offset_dot(w->group_offsets + at, sums, c->groups);
   int64_t total = 0;
   for (uint32_t i = 0; i < c->groups; i++) {
     uint32_t low, high;
@@ -66,7 +64,7 @@ static void add_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n
                       const int16_t *const *block_sums, uint32_t tokens, int summed,
                       int64_t (*totals)[4]) {
   const uint32_t tile_rows = tokens == 1 ? 1 : 2, tile_tokens = tokens == 1 ? 1 : 4;
-  const int whole = summed ? c->w->group_offsets == 0 : !c->w->group_scales && tiles->bias == 0;
+  const int whole = !c->w->group_offsets && (summed || tiles->bias == 0);
   for (uint32_t n = n0; n < n1; n += tile_rows) {
     uint32_t rows[2];
     int64_t part[8];
@@ -77,7 +75,7 @@ static void add_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n
       for (uint32_t t = 0; t < tokens; t++) {
         int64_t sum = part[r * tile_tokens + t];
         if (!whole)
-          sum += remainder(c, tiles, n + r, block_sums[t], c->sums[t], summed);
+          sum += left_out(c, tiles, n + r, block_sums[t], c->sums[t], summed);
         totals[n + r - n0][t] += sum;
       }
   }

@@ -18,7 +18,7 @@ enum Fixed {
   /// rescale(x, s): x * 2^-s, rounded for s > 0, exact and at most * 2^14 for s < 0.
   @inline(__always)
   static func rescale(_ x: Int64, _ s: Int32) -> Int64 {
-    s >= 0 ? round(x, min(s, 62)) : x &<< Int64(min(0 &- s, 14))
+    s >= 0 ? round(x, min(s, 62)) : x &<< Int64(-max(s, -14))
   }
 
   /// Limits to a magnitude of 2^31 - 1.

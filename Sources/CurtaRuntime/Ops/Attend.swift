@@ -74,7 +74,8 @@ extension OpWork {
           target[i] = Int32(truncatingIfNeeded: Fixed.round(Int64(source[i]), shift))
         }
       }
-      quantizeRow(scratch.wide, curta_scale(m: 1 << 15, e: least &+ 15), to: out.codes, row: t)
+      let scale = curta_scale(m: 1 << 15, e: least &+ 15)
+      quantizeRow(scratch.wide, scale, hadamard: op[8], to: out.codes, row: t)
     }
   }
 }

@@ -5,7 +5,7 @@ import CurtaFormat
 import CurtaKernels
 
 extension OpWork {
-  /// Looks up one row of the weight for each token.
+  /// Looks up one row of the weight for each token, and turns it back where the weight is turned.
   func embed() {
     let weight = tensor(1).weight
     let out = buffer(2)
@@ -15,9 +15,32 @@ extension OpWork {
       let id = Int(session.pointee.tokens[t])
       let m = Int64(weight.mantissas[id])
       let x = out.values + t * width
-      for k in 0..<width {
-        x[k] = Fixed.clamp32(Fixed.rescale(weight.value(id, k) &* m, shift))
+      let block = op[3]
+      if block == 0 {
+        for k in 0..<width {
+          x[k] = Fixed.clamp32(Fixed.rescale(weight.value(id, k) &* m, shift))
+        }
+        continue
       }
+      for start in Swift.stride(from: 0, to: width, by: block) {
+        var y = InlineArray<256, Int64>(repeating: 0)  // below 2^41 each: 2^33 times a block of 2^8
+        for i in 0..<block { y[i] = weight.value(id, start + i) &* m }
+        OpWork.hadamard(&y, block)
+        for i in 0..<block { x[start + i] = Fixed.clamp32(Fixed.rescale(y[i], shift)) }
+      }
+    }
+  }
+
+  /// The Hadamard of the first `n` numbers, n a power of two up to 256.
+  private static func hadamard(_ y: inout InlineArray<256, Int64>, _ n: Int) {
+    var half = 1
+    while half < n {
+      for i in 0..<n where i & half == 0 {
+        let (a, b) = (y[i], y[i + half])
+        y[i] = a &+ b
+        y[i + half] = a &- b
+      }
+      half *= 2
     }
   }
 

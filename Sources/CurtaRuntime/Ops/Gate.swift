@@ -19,7 +19,7 @@ extension OpWork {
       let s2 = narrow(up.values + t * width, width, to: scratch.narrowB)
       kernels.multiply(scratch.narrowA, scratch.narrowB, n, scratch.wide)
       let scale = curta_scale(m: upScale.m, e: upScale.e &+ 16 &- s &- s2)
-      quantizeRow(scratch.wide, scale, to: out.codes, row: t)
+      quantizeRow(scratch.wide, scale, hadamard: op[5], to: out.codes, row: t)
     }
   }
 }

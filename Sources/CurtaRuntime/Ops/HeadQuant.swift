@@ -59,7 +59,7 @@ extension OpWork {
       case .halfSplit:
         kernels.rotate_half_split(y, scratch.cosine, scratch.sine, UInt32(pairs))
       }
-      if op[5] == 1 { kernels.hadamard(y, UInt32(width)) }
+      hadamard(y, width, block: op[5])
       body(h, y, blockScale)
     }
   }

@@ -19,7 +19,7 @@ extension OpWork {
       let inverse = OpWork.inverseRoot(total, width)
       kernels.multiply(scratch.narrowA, gamma.wideCodes, UInt32(width), scratch.wide)
       quantizeRow(
-        scratch.wide, Fixed.multiply(inverse, gammaScale), to: out.codes, row: t)
+        scratch.wide, Fixed.multiply(inverse, gammaScale), hadamard: op[7], to: out.codes, row: t)
     }
   }
 

@@ -118,13 +118,27 @@ struct OpWork {
     return Fixed.multiply(step, curta_scale(m: scale.m, e: scale.e &- s))
   }
 
-  /// quantize(x, scale) to a whole row of a buffer with one scale a row, and its block sums.
+  /// hadamard(x, block) in place; 0 does nothing.
+  func hadamard(_ x: UnsafeMutablePointer<Int32>, _ n: Int, block: Int) {
+    guard block > 0 else { return }
+    for start in stride(from: 0, to: n, by: block) { kernels.hadamard(x + start, UInt32(block)) }
+  }
+
+  /// spread(x, scale, hadamard) to a whole row of a buffer with one scale a row, and its block
+  /// sums. Overwrites `x` when there is a Hadamard.
   func quantizeRow(
-    _ x: UnsafePointer<Int32>, _ scale: curta_scale, to out: curta_codes, row: Int
+    _ x: UnsafeMutablePointer<Int32>, _ scale: curta_scale, hadamard block: Int,
+    to out: curta_codes, row: Int
   ) {
     let width = Int(out.width)
     let stride = Int(out.stride)
     let q = out.codes + row * stride
+    var scale = scale
+    if block > 0 {
+      scale.e &-= narrow(x, width, to: scratch.narrowB)
+      for i in 0..<width { x[i] = Int32(scratch.narrowB[i]) }
+      hadamard(x, width, block: block)
+    }
     out.scales[row] = quantize(x, width, scale, to: q)
     for i in width..<stride { q[i] = 0 }
     kernels.block_sums(q, out.stride, out.sums + row * (stride / 32))

@@ -1,0 +1,53 @@
+// Which activations pass a Hadamard before they are quantized, and the weights that undo it.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaQuantize
+import CurtaTensor
+
+/// Sizes of the Hadamard blocks of a decoder; 0 is none.
+///
+/// A few channels of a trained model are many times larger than the rest and would set the step of
+/// a whole row of int8 codes. A Hadamard spreads each over its block (QuaRot, Ashkboos et al. 2024,
+/// here with the norm's weights applied first). The weights that multiply the row are turned the
+/// other way when the file is made, so the product stays the same.
+struct Spreading: Equatable, Sendable {
+  /// Rows of the model's width: the inputs of attention, feed-forward and head.
+  let model: Int
+  /// Rows of all query heads: the input of the output projection.
+  let attention: Int
+  /// Rows of the feed-forward width: the input of the down projection.
+  let feedForward: Int
+  /// A head of q and of k.
+  let head: Int
+
+  init(_ d: DecoderDescription) {
+    model = Spreading.block(d.width)
+    attention = Spreading.block(d.queryWidth)
+    feedForward = Spreading.block(d.feedForwardWidth)
+    head = Spreading.block(d.headWidth)
+  }
+
+  /// The largest power of two up to 256 that divides `width`; below 4 it does not pay.
+  static func block(_ width: Int) -> Int {
+    let largest = min(width & -width, 256)
+    return largest >= 4 ? largest : 0
+  }
+
+  /// The block of the row that a tensor multiplies.
+  func block(of role: TensorRole) -> Int {
+    switch role {
+    case .embedding, .head, .query, .key, .value, .gate, .up: model
+    case .output: attention
+    case .down: feedForward
+    case .norm: 0
+    }
+  }
+
+  /// W H / block, for a row x that arrives as H x.
+  static func turned(_ weight: Matrix, block: Int) -> Matrix {
+    guard block > 0 else { return weight }
+    var result = weight
+    hadamard(&result.values, block: block, scale: 1 / Float(block))
+    return result
+  }
+}

@@ -1,0 +1,160 @@
+// Attention of one query head over its positions with NEON.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../kernels.h"
+
+#if defined(__aarch64__)
+#include "../neon.h"
+
+/// Sum of q * k; an int16 lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
+static inline int32_t dot(const int8_t *q, const int8_t *k, uint32_t width) {
+  int32x4_t lanes = vdupq_n_s32(0);
+  uint32_t i = 0;
+  for (; width - i >= 16; i += 16) {
+    const int8x16_t x = vld1q_s8(q + i), y = vld1q_s8(k + i);
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
+    lanes = vpadalq_s16(lanes, vmlal_high_s8(low, x, y));
+  }
+  if (width - i >= 8) {
+    lanes = vpadalq_s16(lanes, vmull_s8(vld1_s8(q + i), vld1_s8(k + i)));
+    i += 8;
+  }
+  int32_t sum = vaddvq_s32(lanes);
+  for (; i < width; i++)
+    sum += q[i] * k[i];
+  return sum;
+}
+
+void curta_scores__neon(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
+  for (uint32_t j = 0; j < n; j++)
+    a[j] = dot(q, k + (size_t)j * width, width);
+}
+
+int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
+                                 int32_t e) {
+  const int32x4_t bound = vdupq_n_s32(1 << 30), factor = vdupq_n_s32((int32_t)m);
+  int32x4_t most = vdupq_n_s32(INT32_MIN);
+  uint32_t j = 0;
+  for (; n - j >= 4; j += 4) {
+    const uint32x4x2_t scale = vld2q_u32(&k[j].m); // m, e
+    const int32x4_t x = vld1q_s32(a + j), km = vreinterpretq_s32_u32(scale.val[0]);
+    // abs(score) <= 2^24
+    const int32x2_t first = vrshrn_n_s64(vmull_s32(vget_low_s32(x), vget_low_s32(km)), 14);
+    const int32x4_t score = vrshrn_high_n_s64(first, vmull_high_s32(x, km), 14);
+    int32x4_t s = vaddq_s32(vreinterpretq_s32_u32(scale.val[1]), vdupq_n_s32(e));
+    s = vnegq_s32(vminq_s32(vmaxq_s32(s, vdupq_n_s32(-14)), vdupq_n_s32(62)));
+    const int64x2_t low = vmull_s32(vget_low_s32(score), vget_low_s32(factor));
+    const int64x2_t high = vmull_high_s32(score, factor);
+    const int32x2_t half = vqmovn_s64(vrshlq_s64(low, vmovl_s32(vget_low_s32(s))));
+    int32x4_t t = vqmovn_high_s64(half, vrshlq_s64(high, vmovl_high_s32(s)));
+    t = vmaxq_s32(vminq_s32(t, bound), vnegq_s32(bound));
+    vst1q_s32(a + j, t);
+    most = vmaxq_s32(most, t);
+  }
+  const int32_t x = vmaxvq_s32(most);
+  const int32_t y = curta_score_logits__scalar(a + j, k + j, n - j, m, e); // INT32_MIN for none
+  return x > y ? x : y;
+}
+
+/// exp15(d).
+static inline uint32x4_t exp15(uint32x4_t d) {
+  const uint32x4_t i = vandq_u32(vshrq_n_u32(d, 11), vdupq_n_u32(31));
+  const uint32x4_t r = vandq_u32(d, vdupq_n_u32(2047));
+  const uint32x4_t two = entry_pairs(curta_exp15_table, i);
+  const uint32x4_t high = vandq_u32(two, vdupq_n_u32(0xFFFF));
+  const uint32x4_t fall = vsubq_u32(high, vshrq_n_u32(two, 16));
+  const uint32x4_t x = vsubq_u32(high, vrshrq_n_u32(vmulq_u32(fall, r), 11));
+  const uint32x4_t n = vminq_u32(vshrq_n_u32(d, 16), vdupq_n_u32(31));
+  return vrshlq_u32(x, vnegq_s32(vreinterpretq_s32_u32(n)));
+}
+
+uint32_t curta_score_weights__neon(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
+                                   uint64_t *total, int32_t *least) {
+  uint64x2_t sum = vdupq_n_u64(0);
+  int32x4_t e0 = vdupq_n_s32(INT32_MAX);
+  uint32_t j = 0;
+  for (; n - j >= 4; j += 4) {
+    const uint32x4x2_t scale = vld2q_u32(&v[j].m); // m, e
+    const uint32x4_t w =
+        exp15(vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(max), vld1q_s32(t + j))));
+    sum = vpadalq_u32(sum, w);
+    e0 = vminq_s32(e0, vreinterpretq_s32_u32(scale.val[1]));
+    vst1q_s32(t + j, vreinterpretq_s32_u32(vmulq_u32(w, scale.val[0])));
+  }
+  uint64_t rest_total;
+  int32_t rest_least;
+  curta_score_weights__scalar(t + j, v + j, n - j, max, &rest_total, &rest_least);
+  const int32_t first = vminvq_s32(e0), lowest = first < rest_least ? first : rest_least;
+  *total = vaddvq_u64(sum) + rest_total;
+  *least = lowest;
+
+  uint32x4_t most = vdupq_n_u32(0);
+  for (j = 0; n - j >= 4; j += 4) {
+    const uint32x4_t up = vsubq_u32(vld2q_u32(&v[j].m).val[1], vdupq_n_u32((uint32_t)lowest));
+    const int32x4_t s = vreinterpretq_s32_u32(vminq_u32(up, vdupq_n_u32(31)));
+    const uint32x4_t u = vreinterpretq_u32_s32(vld1q_s32(t + j));
+    most = vmaxq_u32(most, vshlq_u32(u, vnegq_s32(s)));
+  }
+  uint32_t all = vmaxvq_u32(most);
+  for (; j < n; j++) {
+    const uint32_t up = (uint32_t)v[j].e - (uint32_t)lowest;
+    const uint32_t x = (uint32_t)t[j] >> (up < 31 ? up : 31);
+    all = x > all ? x : all;
+  }
+  return all;
+}
+
+void curta_narrow_weights__neon(const uint32_t *u, const curta_scale *v, uint32_t n, int32_t least,
+                                uint32_t s, int16_t *c) {
+  const uint32x4_t limit = vdupq_n_u32(62), base = vdupq_n_u32(s < 62 ? s : 62);
+  uint32_t j = 0;
+  for (; n - j >= 4; j += 4) {
+    const uint32x4_t up = vsubq_u32(vld2q_u32(&v[j].m).val[1], vdupq_n_u32((uint32_t)least));
+    const uint32x4_t down = vminq_u32(vaddq_u32(vminq_u32(up, limit), base), limit);
+    const uint32x4_t x = vrshlq_u32(vld1q_u32(u + j), vnegq_s32(vreinterpretq_s32_u32(down)));
+    vst1_s16(c + j, vmovn_s32(vreinterpretq_s32_u32(vminq_u32(x, vdupq_n_u32(32767)))));
+  }
+  curta_narrow_weights__scalar(u + j, v + j, n - j, least, s, c + j);
+}
+
+/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of o; eights is constant. n <= 512:
+/// a lane's sum is at most 512 * 32767 * 127 = 2 130 641 408 < 2^31.
+static inline __attribute__((always_inline)) void add_columns(const int16_t *c, const int8_t *v,
+                                                              uint32_t width, uint32_t n,
+                                                              uint32_t eights, int64_t *o) {
+  int32x4_t lanes[16];
+  for (uint32_t i = 0; i < 2 * eights; i++)
+    lanes[i] = vdupq_n_s32(0);
+  for (uint32_t j = 0; j < n; j++)
+    for (uint32_t i = 0; i < eights; i++) {
+      const int16x8_t row = vmovl_s8(vld1_s8(v + (size_t)j * width + 8 * i));
+      lanes[2 * i] = vmlal_n_s16(lanes[2 * i], vget_low_s16(row), c[j]);
+      lanes[2 * i + 1] = vmlal_high_n_s16(lanes[2 * i + 1], row, c[j]);
+    }
+  for (uint32_t i = 0; i < 2 * eights; i++) {
+    vst1q_s64(o + 4 * i, vaddw_s32(vld1q_s64(o + 4 * i), vget_low_s32(lanes[i])));
+    vst1q_s64(o + 4 * i + 2, vaddw_high_s32(vld1q_s64(o + 4 * i + 2), lanes[i]));
+  }
+}
+
+void curta_weighted_sum__neon(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
+                              int64_t *o) {
+  for (uint32_t i = 0; i < width; i++)
+    o[i] = 0;
+  for (uint32_t j = 0, rows; j < n; j += rows) {
+    rows = n - j < 512 ? n - j : 512;
+    const int8_t *row = v + (size_t)j * width;
+    uint32_t i = 0;
+    for (; width - i >= 64; i += 64)
+      add_columns(c + j, row + i, width, rows, 8, o + i);
+    for (; width - i >= 16; i += 16)
+      add_columns(c + j, row + i, width, rows, 2, o + i);
+    for (; width - i >= 8; i += 8)
+      add_columns(c + j, row + i, width, rows, 1, o + i);
+    for (; i < width; i++)
+      for (uint32_t r = 0; r < rows; r++)
+        o[i] += c[j + r] * row[(size_t)r * width + i];
+  }
+}
+
+#endif

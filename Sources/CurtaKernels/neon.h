@@ -1,0 +1,30 @@
+// What the NEON variants share. `round(x, s)` is SRSHL by -s, exact for any x and s.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_NEON_H
+#define CURTA_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+
+/// The 16 codes of the low and of the high half of a block of nibbles.
+static inline __attribute__((always_inline)) int8x16x2_t unpacked(const uint8_t *block) {
+  const int8x16_t c = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(block), vdupq_n_u8(0x88)));
+  const int8x16x2_t halves = {{vshrq_n_s8(vshlq_n_s8(c, 4), 4), vshrq_n_s8(c, 4)}};
+  return halves;
+}
+
+/// SRSHL's count for rescale(., s).
+static inline int32_t rescale_count(int32_t s) { return s < -14 ? 14 : s > 62 ? -62 : -s; }
+
+/// Entries at i[lane] and i[lane] + 1 of a table of uint16, the first in the low half.
+static inline __attribute__((always_inline)) uint32x4_t entry_pairs(const uint16_t *table,
+                                                                    uint32x4_t i) {
+  uint32_t at[4], two[4];
+  vst1q_u32(at, i);
+  for (int lane = 0; lane < 4; lane++)
+    __builtin_memcpy(&two[lane], table + at[lane], 4);
+  return vld1q_u32(two);
+}
+
+#endif

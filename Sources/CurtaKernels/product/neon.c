@@ -1,0 +1,99 @@
+// Products with NEON of the aarch64 baseline: SMULL and SMLAL into int16 lanes.
+// SPDX-License-Identifier: Apache-2.0
+//
+// nibbles: a lane takes 4 products of a block, 8 blocks: 32 * 8 * 127 = 32512 < 2^15.
+// bytes: a lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
+
+#include "../kernels.h"
+#include "tiled.h"
+
+#if defined(__aarch64__)
+#include "../neon.h"
+
+#define CURTA_NEON
+#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
+#define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
+#define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
+
+CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
+                                   uint32_t count, uint32_t rows, uint32_t tokens,
+                                   int32x4_t *dots) {
+  int16x8_t steps[8];
+  EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
+  for (size_t j = 0; j < count; j++) {
+    const size_t i = b + j;
+    int8x16x2_t c[2];
+    EACH_ROW c[r] = unpacked(row[r] + i * 16);
+    EACH_TOKEN {
+      const int8x16_t x0 = vld1q_s8(q[t] + i * 32), x1 = vld1q_s8(q[t] + i * 32 + 16);
+      EACH_ROW {
+        int16x8_t step = steps[r * tokens + t];
+        step = vmlal_s8(step, vget_low_s8(c[r].val[0]), vget_low_s8(x0));
+        step = vmlal_high_s8(step, c[r].val[0], x0);
+        step = vmlal_s8(step, vget_low_s8(c[r].val[1]), vget_low_s8(x1));
+        steps[r * tokens + t] = vmlal_high_s8(step, c[r].val[1], x1);
+      }
+    }
+  }
+  EACH_ROW EACH_TOKEN {
+    const uint32_t at = r * tokens + t;
+    dots[at] = vpadalq_s16(dots[at], steps[at]);
+  }
+}
+
+CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
+                                 uint32_t count, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
+  for (size_t j = 0; j < 2 * (size_t)count; j++) { // 16 codes
+    const size_t i = (b * 2 + j) * 16;
+    int8x16_t c[2];
+    EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
+    EACH_TOKEN {
+      const int8x16_t x = vld1q_s8(q[t] + i);
+      EACH_ROW {
+        const int16x8_t low = vmull_s8(vget_low_s8(c[r]), vget_low_s8(x));
+        int32x4_t *dot = &dots[r * tokens + t];
+        *dot = vpadalq_s16(*dot, vmlal_high_s8(low, c[r], x));
+      }
+    }
+  }
+}
+
+#include "neon_tile.h"
+
+void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                 size_t z_stride) {
+  static const curta_tiles tiles = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+}
+
+void curta_product_bytes__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+  static const curta_tiles tiles = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+}
+
+/// A step adds abs <= 32767 * 127 to each int32 lane: 512 steps are 2 130 641 408 < 2^31.
+static int64_t wide_dot(const int16_t *c, const int8_t *q, uint32_t columns) {
+  int64_t sum = 0;
+  uint32_t k = 0;
+  while (columns - k >= 8) {
+    int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
+    for (uint32_t step = 0; step < 512 && columns - k >= 8; step++, k += 8) {
+      const int16x8_t a = vld1q_s16(c + k), b = vmovl_s8(vld1_s8(q + k));
+      low = vmlal_s16(low, vget_low_s16(a), vget_low_s16(b));
+      high = vmlal_high_s16(high, a, b);
+    }
+    sum += vaddlvq_s32(low) + vaddlvq_s32(high);
+  }
+  for (; k < columns; k++)
+    sum += c[k] * q[k];
+  return sum;
+}
+
+void curta_product_wide__neon(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                              uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+  curta_product_wide_rows(w, x, t0, t1, n0, n1, z, z_stride, wide_dot);
+}
+
+#endif

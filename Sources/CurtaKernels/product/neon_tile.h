@@ -1,0 +1,92 @@
+// A tile of a grid product on aarch64, from the spans that the including file defines.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Before: CURTA_NEON_INLINE, the attributes of an inlined function, and
+//   nibble_span, byte_span(row, q, b, count, rows, tokens, dots): adds the sums of c * q of the
+//   blocks [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens].
+//
+// Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
+// its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
+// 920. bytes: 8 * 127 * 127 * 255 = 32 903 160, a chunk of 64 blocks 2 105 802 240 < 2^31.
+
+#ifndef CURTA_NEON_TILE_H
+#define CURTA_NEON_TILE_H
+
+enum { NIBBLE_CHUNK = CURTA_CHUNK_BLOCKS, BYTE_CHUNK = 64 };
+
+CURTA_NEON_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t *const *q,
+                            size_t b, uint32_t count, const uint8_t *const *scales, uint32_t g,
+                            uint32_t rows, uint32_t tokens, int32x4_t *lanes) {
+  int32x4_t dots[8];
+  EACH_ROW EACH_TOKEN dots[r * tokens + t] = vdupq_n_s32(0);
+  (nibbles ? nibble_span : byte_span)(row, q, b, count, rows, tokens, dots);
+  EACH_ROW EACH_TOKEN {
+    const uint32_t at = r * tokens + t;
+    lanes[at] =
+        scales[r] ? vmlaq_n_s32(lanes[at], dots[at], scales[r][g]) : vaddq_s32(lanes[at], dots[at]);
+  }
+}
+
+/// A tile. Constants: nibbles, rows, tokens, and `step`: the blocks of a group (1 or 2); 8: no
+/// group scales; 0: any group.
+CURTA_NEON_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *totals, int nibbles,
+                            uint32_t rows, uint32_t tokens, uint32_t step) {
+  const curta_weight *w = c->w;
+  const size_t block_bytes = nibbles ? 16 : 32;
+  const uint8_t *row[2], *scales[2];
+  const int8_t *q[4];
+  int32x4_t lanes[8];
+  EACH_ROW {
+    row[r] = (const uint8_t *)w->codes + (size_t)at[r] * w->row_bytes + c->first * block_bytes;
+    scales[r] = step == 8 ? 0 : w->group_scales + (size_t)at[r] * w->groups + c->group;
+    EACH_TOKEN lanes[r * tokens + t] = vdupq_n_s32(0);
+  }
+  EACH_TOKEN q[t] = c->q[t];
+  uint32_t b = 0, g = 0;
+  if (step) { // groups begin where chunks begin
+    for (; c->blocks - b >= step; b += step, g++)
+      span(nibbles, row, q, b, step, scales, g, rows, tokens, lanes);
+  }
+  uint32_t group_end = step ? c->blocks : (c->group + 1) * w->group_blocks - c->first;
+  for (; b < c->blocks; g++, group_end += w->group_blocks) {
+    const uint32_t end = group_end < c->blocks ? group_end : c->blocks;
+    for (uint32_t count; b < end; b += count) {
+      count = end - b < 8 ? end - b : 8;
+      span(nibbles, row, q, b, count, scales, g, rows, tokens, lanes);
+    }
+  }
+  EACH_ROW EACH_TOKEN totals[r * tokens + t] = vaddlvq_s32(lanes[r * tokens + t]);
+}
+
+/// A tile as a function: chooses among the constants.
+#define TILE(name, nibbles, rows, tokens)                                                          \
+  CURTA_NEON static void name(const curta_chunk *c, const uint32_t *at, int64_t *totals) {         \
+    if (!c->w->group_scales)                                                                       \
+      tile(c, at, totals, nibbles, rows, tokens, 8);                                               \
+    else if (c->w->group_blocks == 1)                                                              \
+      tile(c, at, totals, nibbles, rows, tokens, 1);                                               \
+    else if (c->w->group_blocks == 2)                                                              \
+      tile(c, at, totals, nibbles, rows, tokens, 2);                                               \
+    else                                                                                           \
+      tile(c, at, totals, nibbles, rows, tokens, 0);                                               \
+  }
+TILE(nibbles_one, 1, 1, 1)
+TILE(nibbles_four, 1, 2, 4)
+TILE(bytes_one, 0, 1, 1)
+TILE(bytes_four, 0, 2, 4)
+
+CURTA_NEON static int64_t offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups) {
+  int64x2_t lanes = vdupq_n_s64(0);
+  uint32_t g = 0;
+  for (; groups - g >= 8; g += 8) {
+    const int16x8_t o = vld1q_s16(offsets + g), s = vld1q_s16(sums + g);
+    lanes = vpadalq_s32(lanes, vmull_s16(vget_low_s16(o), vget_low_s16(s)));
+    lanes = vpadalq_s32(lanes, vmull_high_s16(o, s));
+  }
+  int64_t total = vaddvq_s64(lanes);
+  for (; g < groups; g++)
+    total += offsets[g] * sums[g];
+  return total;
+}
+
+#endif

@@ -1,0 +1,77 @@
+// Rotary positions and the Hadamard transform of a head with NEON.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../kernels.h"
+
+#if defined(__aarch64__)
+#include "../neon.h"
+
+/// (a, b) turned by the angle with cosine c and sine s in Q15.
+static inline int32x4x2_t turned(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t s) {
+  const int32x4x2_t result = {{vrshrq_n_s32(vmlsq_s32(vmulq_s32(a, c), b, s), 15),
+                               vrshrq_n_s32(vmlaq_s32(vmulq_s32(a, s), b, c), 15)}};
+  return result;
+}
+
+void curta_rotate_interleaved__neon(int32_t *y, const int32_t *cosine, const int32_t *sine,
+                                    uint32_t pairs) {
+  uint32_t i = 0;
+  for (; pairs - i >= 4; i += 4) {
+    const int32x4x2_t ab = vld2q_s32(y + 2 * i);
+    vst2q_s32(y + 2 * i, turned(ab.val[0], ab.val[1], vld1q_s32(cosine + i), vld1q_s32(sine + i)));
+  }
+  curta_rotate_interleaved__scalar(y + 2 * i, cosine + i, sine + i, pairs - i);
+}
+
+void curta_rotate_half_split__neon(int32_t *y, const int32_t *cosine, const int32_t *sine,
+                                   uint32_t pairs) {
+  uint32_t i = 0;
+  for (; pairs - i >= 4; i += 4) {
+    const int32x4x2_t ab = turned(vld1q_s32(y + i), vld1q_s32(y + pairs + i), vld1q_s32(cosine + i),
+                                  vld1q_s32(sine + i));
+    vst1q_s32(y + i, ab.val[0]);
+    vst1q_s32(y + pairs + i, ab.val[1]);
+  }
+  for (; i < pairs; i++) {
+    int32_t ab[2] = {y[i], y[pairs + i]};
+    curta_rotate_half_split__scalar(ab, cosine + i, sine + i, 1);
+    y[i] = ab[0];
+    y[pairs + i] = ab[1];
+  }
+}
+
+/// Butterflies of 1 and 2 inside each of two vectors.
+static inline int32x4x2_t hadamard4(int32x4_t a, int32x4_t b) {
+  int32x4_t even = vtrn1q_s32(a, b), odd = vtrn2q_s32(a, b);
+  int32x4_t sum = vaddq_s32(even, odd), difference = vsubq_s32(even, odd);
+  const int64x2_t x = vreinterpretq_s64_s32(vtrn1q_s32(sum, difference));
+  const int64x2_t y = vreinterpretq_s64_s32(vtrn2q_s32(sum, difference));
+  even = vreinterpretq_s32_s64(vtrn1q_s64(x, y));
+  odd = vreinterpretq_s32_s64(vtrn2q_s64(x, y));
+  const int64x2_t s = vreinterpretq_s64_s32(vaddq_s32(even, odd));
+  const int64x2_t d = vreinterpretq_s64_s32(vsubq_s32(even, odd));
+  const int32x4x2_t result = {
+      {vreinterpretq_s32_s64(vtrn1q_s64(s, d)), vreinterpretq_s32_s64(vtrn2q_s64(s, d))}};
+  return result;
+}
+
+void curta_hadamard__neon(int32_t *y, uint32_t n) {
+  if (n < 8) {
+    curta_hadamard__scalar(y, n);
+    return;
+  }
+  for (uint32_t i = 0; i < n; i += 8) {
+    const int32x4x2_t ab = hadamard4(vld1q_s32(y + i), vld1q_s32(y + i + 4));
+    vst1q_s32(y + i, ab.val[0]);
+    vst1q_s32(y + i + 4, ab.val[1]);
+  }
+  for (uint32_t half = 4; half < n; half *= 2)
+    for (uint32_t i = 0; i < n; i += 2 * half)
+      for (uint32_t j = i; j < i + half; j += 4) {
+        const int32x4_t a = vld1q_s32(y + j), b = vld1q_s32(y + j + half);
+        vst1q_s32(y + j, vaddq_s32(a, b));
+        vst1q_s32(y + j + half, vsubq_s32(a, b));
+      }
+}
+
+#endif

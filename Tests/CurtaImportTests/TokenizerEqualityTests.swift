@@ -1,0 +1,121 @@
+// Do imported tokenizers give the ids that the programs they come from give?
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaRuntime
+import CurtaTestSupport
+import Foundation
+import Testing
+
+@testable import CurtaImport
+
+@Suite struct TokenizerEqualityTests {
+  private static let script =
+    Repository.root.path + "/Tests/CurtaImportTests/Reference/tokenizer_reference.py"
+  private static let reader = Repository.root.path + "/Formats/reference/curta_tokenizer.py"
+
+  /// Compares ids and decoded text line by line.
+  ///
+  /// - Parameters:
+  ///   - special: whether the other program looks for special tokens in the text.
+  ///   - roundTrip: what must come back of a text without special tokens; nil for nothing.
+  private func compare(
+    _ loaded: LoadedTokenizer, _ output: [UInt8], seed: UInt64, special: Bool,
+    roundTrip: (([UInt8]) -> [UInt8])?
+  ) throws {
+    let lines = try ReferenceLine.all(output)
+    try #require(!lines.isEmpty)
+    var different = 0
+    for (number, line) in lines.enumerated() {
+      let text = bytes(hex: line.hex)
+      let ids = try loaded.encode(text, special: special, bos: true)
+      let back = try loaded.decode(ids)
+      var wrong: [String] = []
+      if ids != line.ids { wrong.append("ids \(ids), expected \(line.ids)") }
+      if hex(back) != line.back { wrong.append("back \(hex(back)), expected \(line.back)") }
+      let plain = try loaded.decode(loaded.encode(text, special: false, bos: true))
+      if let roundTrip, plain != roundTrip(text) { wrong.append("no round trip") }
+      guard !wrong.isEmpty else { continue }
+      different += 1
+      if different <= 5 {
+        Issue.record("seed \(seed), line \(number), \(line.hex): \(wrong.joined(separator: "; "))")
+      }
+    }
+    #expect(different == 0, "of \(lines.count) lines, seed \(seed)")
+  }
+
+  /// Models of `tokenizers`, and whether `▁` becomes a space.
+  @Test(
+    .enabled(if: Python.hasTokenizers, "SKIPPED: pip install tokenizers"),
+    arguments: [
+      ("curta-stories", false), ("smollm2-135m", false), ("stories260k/hf", true),
+      ("stories-moe", true), ("curta-sort", false),
+    ])
+  func equalsTokenizers(_ model: String, _ metaspace: Bool) throws {
+    guard let path = TokenizerFile.find(model + "/tokenizer.json") else { return }
+    let seed = SeededRandom.announcedSeed("tokenizer of \(model)")
+    let (status, output) = try Python.run([Self.script, "hf", path, "\(seed)", "3000"])
+    try #require(status == 0)
+    let loaded = try LoadedTokenizer(tokenizerSection(from: .huggingFace(json: path)))
+    // Words are joined by single spaces, so that texts of words do not come back.
+    try compare(
+      loaded, output, seed: seed, special: true,
+      roundTrip: model == "curta-sort"
+        ? nil : { metaspace ? spacesForMetaspace($0) : $0 })
+  }
+
+  /// llama2.c looks for no special tokens in the text.
+  @Test func equalsLlama2c() throws {
+    guard let path = TokenizerFile.find("stories260k/tok512.bin") else { return }
+    let seed = SeededRandom.announcedSeed("tok512.bin")
+    let (status, output) = try Python.run([Self.script, "llama2c", path, "512", "\(seed)", "2000"])
+    try #require(status == 0)
+    let loaded = try LoadedTokenizer(
+      tokenizerSection(from: .llama2c(path: path, vocabularySize: 512)))
+    #expect(loaded.tokenizer.bos == 1)
+    #expect(loaded.tokenizer.isEnd(1) && loaded.tokenizer.isEnd(2))
+    try compare(loaded, output, seed: seed, special: false, roundTrip: { $0 })
+  }
+
+  /// Any bytes as text, also what is not UTF-8.
+  @Test(arguments: ["curta-stories/tokenizer.json", "stories260k/tok512.bin"])
+  func equalsReaderInPython(_ model: String) throws {
+    guard let path = TokenizerFile.find(model) else { return }
+    let source: TokenizerSource =
+      path.hasSuffix(".bin")
+      ? .llama2c(path: path, vocabularySize: 512) : .huggingFace(json: path)
+    let loaded = try LoadedTokenizer(tokenizerSection(from: source))
+    let seed = SeededRandom.announcedSeed("\(model) and the Python reader")
+    var random = SeededRandom(seed)
+    let texts = (0..<600).map { _ in random.text() }
+    let input = texts.map { "{\"hex\": \"\(hex($0))\", \"special\": true}\n" }.joined()
+    let file = FileManager.default.temporaryDirectory
+      .appendingPathComponent("curta-\(UUID().uuidString).section")
+    defer { try? FileManager.default.removeItem(at: file) }
+    try Data(loaded.section).write(to: file)
+    let (status, output) = try Python.run(
+      [Self.reader, file.path, "batch"], input: Array(input.utf8))
+    try #require(status == 0)
+    let lines = output.split(separator: 0x0A)
+    try #require(lines.count == texts.count)
+    for (text, line) in zip(texts, lines) {
+      let expected = try JSONDecoder().decode([Int32].self, from: Data(line))
+      #expect(
+        try loaded.encode(text, special: true, bos: true) == expected,
+        "seed \(seed), \(hex(text))")
+    }
+  }
+}
+
+extension SeededRandom {
+  /// Up to 60 pieces: words, spaces, marks, and bytes of any value.
+  fileprivate mutating func text() -> [UInt8] {
+    let pieces = [
+      " the", "once", " upon a time", "  ", "\n", "'s", "12", "½", "é", "中", "😀", "\u{3000}", "▁",
+      "<|endoftext|>", "<s>", "aaaa", "\t", "!?",
+    ]
+    var out: [UInt8] = []
+    for _ in 0..<below(61) { out += chance(4) ? bytes(1) : Array(element(pieces).utf8) }
+    return out
+  }
+}

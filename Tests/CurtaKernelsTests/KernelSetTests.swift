@@ -1,0 +1,141 @@
+// Every set of kernels equals the definition, and the definition equals a product made by hand.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tools/test-kernels compares all shapes, extreme values and processors; this is the short form.
+
+import CurtaKernels
+import CurtaTestSupport
+import Testing
+
+/// The sets that this processor can run.
+private var sets: [curta_kernels] {
+  (0..<curta_kernels_count()).compactMap { curta_kernels_at($0)?.pointee }
+}
+
+/// A tensor and an input of `tokens` rows, and their product by some set.
+private struct Product {
+  var kind: UInt32
+  var tokens = 1
+  var rows: Int
+  var columns: Int
+  var groupBlocks: Int
+  var shift: UInt32
+  var codes: [UInt8]
+  var mantissas: [UInt16]
+  var scales: [UInt8]
+  var offsets: [Int16]
+  var input: [Int8]  // [tokens][stride]
+
+  var stride: Int { (columns + 63) / 64 * 64 }
+
+  func run(_ set: curta_kernels) -> [Int32] {
+    var input = input
+    var sums = [Int16](repeating: 0, count: tokens * stride / 32)
+    set.block_sums(input, UInt32(input.count), &sums)
+    var z = [Int32](repeating: 0, count: tokens * rows)
+    let blocks = (columns + 31) / 32
+    codes.withUnsafeBytes { codes in
+      mantissas.withUnsafeBufferPointer { mantissas in
+        scales.withUnsafeBufferPointer { scales in
+          offsets.withUnsafeBufferPointer { offsets in
+            input.withUnsafeMutableBufferPointer { input in
+              sums.withUnsafeMutableBufferPointer { sums in
+                var x = curta_codes()
+                x.codes = input.baseAddress
+                x.sums = sums.baseAddress
+                x.width = UInt32(columns)
+                x.stride = UInt32(stride)
+                var w = curta_weight()
+                w.codes = codes.baseAddress
+                w.mantissas = mantissas.baseAddress
+                w.group_scales = scales.baseAddress
+                w.group_offsets = offsets.baseAddress
+                w.kind = kind
+                w.rows = UInt32(rows)
+                w.columns = UInt32(columns)
+                w.row_bytes = UInt32(codes.count / rows)
+                w.groups = UInt32((blocks + groupBlocks - 1) / groupBlocks)
+                w.group_blocks = UInt32(groupBlocks)
+                w.shift = shift
+                let product = kind == 4 ? set.product_nibbles : set.product_bytes
+                product?(&w, &x, 0, UInt32(tokens), 0, UInt32(rows), &z, rows)
+              }
+            }
+          }
+        }
+      }
+    }
+    return z
+  }
+}
+
+@Suite("Kernel sets")
+struct KernelSetTests {
+  @Test func scalarIsFirstAndBestIsLast() {
+    let names = sets.map { String(cString: $0.name) }
+    #expect(names.first == "scalar")
+    #expect(names.last == String(cString: curta_kernels_best().pointee.name))
+    #expect(curta_kernels_at(curta_kernels_count()) == nil)
+  }
+
+  /// 32 codes of 3 times 32 inputs of 2 are 192, their sum is 64. S = 5 * 192 - 7 * 64 = 512,
+  /// 512 * 40000 = 20 480 000, over 2^14 that is 1250. The second row: S = 192 * 5 + 7 * 64 = 1408,
+  /// 1408 * 65535 = 92 273 280, over 2^14 that is 5631.914, rounded 5632.
+  @Test func productByHand() {
+    let product = Product(
+      kind: 4, rows: 2, columns: 32, groupBlocks: 1, shift: 14,
+      codes: [UInt8](repeating: 0xBB, count: 32), mantissas: [40000, 65535], scales: [5, 5],
+      offsets: [-7, 7],
+      input: [Int8](repeating: 2, count: 32) + [Int8](repeating: 0, count: 32))
+    for set in sets { #expect(product.run(set) == [1250, 5632]) }
+  }
+
+  @Test(arguments: [4, 8] as [UInt32], [1, 3, 5])
+  func productsEqualTheDefinition(_ kind: UInt32, _ tokens: Int) {
+    var random = SeededRandom.announced("productsEqualTheDefinition")
+    for columns in [1, 31, 32, 65, 200, 576] {
+      let rows = 5
+      let blocks = (columns + 31) / 32
+      let groupBlocks = min(2, blocks)
+      let groups = (blocks + groupBlocks - 1) / groupBlocks
+      let stride = (columns + 63) / 64 * 64
+      let product = Product(
+        kind: kind, tokens: tokens, rows: rows, columns: columns, groupBlocks: groupBlocks,
+        shift: 24,
+        codes: (0..<rows * blocks * (kind == 4 ? 16 : 32)).map { _ in
+          kind == 4
+            ? .random(in: 0...255, using: &random)
+            : UInt8(bitPattern: .random(in: -127...127, using: &random))
+        },
+        mantissas: (0..<rows).map { _ in .random(in: 1...65535, using: &random) },
+        scales: (0..<rows * groups).map { _ in .random(in: 0...255, using: &random) },
+        offsets: (0..<rows * groups).map { _ in .random(in: -32767...32767, using: &random) },
+        input: (0..<tokens * stride).map {
+          $0 % stride < columns ? Int8.random(in: -127...127, using: &random) : 0
+        })
+      let expected = product.run(curta_kernels_scalar)
+      for set in sets { #expect(product.run(set) == expected) }
+    }
+  }
+
+  @Test func rowsEqualTheDefinition() {
+    let scalar = curta_kernels_scalar
+    var random = SeededRandom.announced("rowsEqualTheDefinition")
+    let x = (0..<133).map { _ in Int32.random(in: -(1 << 30)...(1 << 30), using: &random) }
+    let n = UInt32(x.count)
+    var expected = [Int32](repeating: 0, count: x.count)
+    var actual = expected
+    var narrowed = [Int16](repeating: 0, count: x.count)
+    var other = narrowed
+    scalar.silu(x, n, 50000, 21, &expected)
+    scalar.narrow(x, n, 16, &narrowed)
+    for set in sets {
+      set.silu(x, n, 50000, 21, &actual)
+      #expect(actual == expected)
+      set.narrow(x, n, 16, &other)
+      #expect(other == narrowed)
+      #expect(set.maxabs_i32(x, n) == scalar.maxabs_i32(x, n))
+      #expect(set.sum_squares(narrowed, n) == scalar.sum_squares(narrowed, n))
+    }
+  }
+}

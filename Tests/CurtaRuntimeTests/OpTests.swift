@@ -1,0 +1,99 @@
+// Formats/vectors/arithmetic against the ops that quantize rows, and attention.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaKernels
+import CurtaTestSupport
+import Testing
+
+@testable import CurtaRuntime
+
+@Suite struct OpTests {
+  @Test func normQuant() throws {
+    for kernels in kernelSets {
+      for var f in try arithmetic("norm_quant") {
+        let x = f.list(Int32.self)
+        let bench = try OpBench(kernels, width: x.count)
+        bench.rowBuffer(0, .fixed, x, curta_scale(m: 1 << 15, e: 0))
+        bench.wideTensor(0, f.list(), f.number(), f.number())
+        let epsilon = f.number(UInt64.self)
+        bench.place(1, .codes8, width: x.count, scales: 1)
+        bench.run(
+          .normQuant, 0, 0, 1, 1, UInt32(truncatingIfNeeded: epsilon), UInt32(epsilon >> 32),
+          f.number())
+        #expect(bench.codes(1) == f.list() && bench.scales(1) == [f.scale()], "\(f.line)")
+      }
+    }
+  }
+
+  @Test func gateQuant() throws {
+    for kernels in kernelSets {
+      for var f in try arithmetic("gate_quant") {
+        let gate = f.list(Int32.self)
+        let bench = try OpBench(kernels, width: gate.count)
+        bench.rowBuffer(0, .scaled, gate, f.scale())
+        bench.rowBuffer(1, .scaled, f.list(), f.scale())
+        bench.place(2, .codes8, width: gate.count, scales: 1)
+        bench.run(.gateQuant, 0, 1, 2, 1, f.number())
+        #expect(bench.codes(2) == f.list() && bench.scales(2) == [f.scale()], "\(f.line)")
+      }
+    }
+  }
+
+  /// head_quant, and cache_append of the same row.
+  @Test func headQuantAndCacheAppend() throws {
+    for kernels in kernelSets {
+      for var f in try arithmetic("head_quant") {
+        let z = f.list(Int32.self)
+        let bench = try OpBench(kernels, width: max(z.count, 256))
+        bench.rowBuffer(0, .scaled, z, f.scale())
+        let heads = f.number(Int.self)
+        let position = f.number(Int.self)
+        let phases = f.list(UInt32.self)
+        let pairing = f.number(UInt32.self)
+        let hadamard = f.number(UInt32.self)
+        bench.phases(0, phases)
+        bench.place(1, .codes8, width: z.count, scales: heads)
+        let table = pairing == 0 ? Program.none : 0
+        bench.run(.headQuant, at: position, 0, 1, table, pairing, hadamard)
+        let codes = f.list(Int8.self)
+        let m = f.list(UInt32.self)
+        let scales = zip(m, f.list(Int32.self)).map { curta_scale(m: $0, e: $1) }
+        #expect(bench.codes(1) == codes && bench.scales(1) == scales, "\(f.line)")
+
+        let width = z.count / heads
+        guard position < Int(bench.session.info.context), width <= 256 else { continue }
+        bench.cache(0, heads: heads, width: width)
+        bench.run(.cacheAppend, at: position, 0, 0, table, pairing, hadamard)
+        for h in 0..<heads {
+          let (q, scale) = bench.cached(0, position, h)
+          #expect(q == Array(codes[h * width..<(h + 1) * width]) && scale == scales[h])
+        }
+      }
+    }
+  }
+
+  @Test func attend() throws {
+    for kernels in kernelSets {
+      for var f in try arithmetic("attend") {
+        let heads = f.number(Int.self)
+        let keyHeads = f.number(Int.self)
+        let width = f.number(Int.self)
+        let positions = f.number(Int.self)
+        let m = f.number(UInt32.self)
+        let e = f.number(Int32.self)
+        let hadamard = f.number(UInt32.self)
+        let bench = try OpBench(kernels, width: heads * 256)
+        try #require(positions <= Int(bench.session.info.context) && width <= 256)
+        bench.codesBuffer(0, f.list(), f.scales())
+        bench.cache(0, heads: keyHeads, width: width, f.list(), f.scales())
+        bench.cache(1, heads: keyHeads, width: width, f.list(), f.scales())
+        bench.place(1, .codes8, width: heads * width, scales: 1)
+        bench.run(
+          .attend, at: positions - 1, 0, 0, 1, 1, 0, m, UInt32(bitPattern: e), hadamard)
+        #expect(bench.codes(1) == f.list() && bench.scales(1) == [f.scale()], "\(f.line)")
+      }
+    }
+  }
+}
