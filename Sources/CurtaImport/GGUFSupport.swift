@@ -131,7 +131,8 @@ extension GGUFDecoder {
       names[tensor.type, default: []].append(tensor.name)
     }
     return names.sorted { $0.key.rawValue < $1.key.rawValue }.map { type, names in
-      "\(printableName(names[0], limit: 64))\(names.count > 1 ? " and \(names.count - 1) more" : "")"
+      printableName(names[0], limit: 64)
+        + (names.count > 1 ? " and \(names.count - 1) more" : "")
         + ": tensor type \(type.name) (supported: \(GGUFTensorType.decodableNames))"
     }
   }

@@ -32,7 +32,10 @@ struct GGUFMarks {
 /// - `tokens`: their texts; `token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
 ///   6 byte; `merges`: two texts with a space between, of "gpt2"; `scores`: of "llama"
 struct GGUFTokenizer {
-  enum TokenType: Int { case normal = 1, unknown, control, userDefined, unused, byte }
+  enum TokenType: Int {
+    case normal = 1
+    case unknown, control, userDefined, unused, byte
+  }
 
   static let modelKey = "tokenizer.ggml.model"
   static let tokensKey = "tokenizer.ggml.tokens"

@@ -88,7 +88,8 @@ extension GGUFTokenizer {
     for (text, id) in ids {
       var isLost = false
       eachSplit(of: text) { left, right in
-        isLost = isLost
+        isLost =
+          isLost
           || (isSymbol(left) && isSymbol(right) && (ids[left] == nil || ids[right] == nil))
       }
       if isLost { lost.append(id) }

@@ -204,15 +204,20 @@ extension Plan {
 }
 
 extension Session {
-  /// The text that `token` adds to what was decoded before; -1 begins a new text.
+  /// The text that `token` adds to what was decoded before; -1 ends the text and begins a new one.
   public func decode(
     _ token: Int32, into text: UnsafeMutablePointer<UInt8>, capacity: Int
   ) throws(CurtaError) -> Int {
     guard let tokenizer = state.pointee.tokenizer else { throw CurtaError(.unsupported) }
-    if token == -1 || state.pointee.decoder == nil {
-      state.pointee.decoder = TokenDecoder(tokenizer, atStart: true)
-      if token == -1 { return 0 }
+    var decoder = state.pointee.decoder ?? TokenDecoder(tokenizer, atStart: true)
+    let size: Int
+    if token == -1 {
+      size = try decoder.flush(into: text, capacity: capacity)
+      decoder = TokenDecoder(tokenizer, atStart: true)
+    } else {
+      size = try decoder.decode(token, into: text, capacity: capacity)
     }
-    return try state.pointee.decoder!.decode(token, into: text, capacity: capacity)
+    state.pointee.decoder = decoder
+    return size
   }
 }

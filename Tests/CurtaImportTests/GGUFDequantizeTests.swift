@@ -26,7 +26,9 @@ extension Python {
   }
 
   private func cases(_ output: [UInt8]) -> [Case] {
-    func word(_ at: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(output[at + $1]) << (8 * $1) } }
+    func word(_ at: Int) -> UInt32 {
+      (0..<4).reduce(0) { $0 | UInt32(output[at + $1]) << (8 * $1) }
+    }
     var cases: [Case] = []
     var at = 0
     while at + 12 <= output.count {

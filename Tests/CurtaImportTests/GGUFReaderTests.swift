@@ -29,7 +29,9 @@ import Testing
     return file
   }
 
-  private func read(_ bytes: [UInt8]) throws -> GGUFFile { try withGGUF(bytes) { try GGUFFile($0) } }
+  private func read(_ bytes: [UInt8]) throws -> GGUFFile {
+    try withGGUF(bytes) { try GGUFFile($0) }
+  }
 
   private func reason(_ file: GGUFFileBytes) -> Malformation.Reason? {
     malformation { _ = try read(file.bytes) }?.reason

@@ -167,7 +167,7 @@ CURTA_API curta_status curta_sample(curta_session *session, const curta_sampling
                                     int32_t *token);
 
 /// Encodes UTF-8 text. `tokens` has room for `capacity` ids; a text of n bytes needs at most
-/// n + 2. `scratch` needs `curta_encode_scratch(session, n)` bytes, aligned to 8.
+/// 2 n + 2. `scratch` needs `curta_encode_scratch(session, n)` bytes, aligned to 8.
 /// `unsupported` when the file has no tokenizer.
 CURTA_API curta_status curta_encode(const curta_session *session, const char *text, size_t size,
                                     int32_t *tokens, size_t capacity, size_t *count, void *scratch,
@@ -175,7 +175,8 @@ CURTA_API curta_status curta_encode(const curta_session *session, const char *te
 CURTA_API size_t curta_encode_scratch(const curta_session *session, size_t text_size);
 
 /// Decodes one token more of a text, keeping back an incomplete character. `text` gets `*size`
-/// bytes, not terminated; 4 096 bytes of room always do. A token of -1 begins a new text.
+/// bytes, not terminated; 4 096 bytes of room always do. A token of -1 ends the text (a character
+/// that was never completed becomes U+FFFD) and begins a new one.
 CURTA_API curta_status curta_decode(curta_session *session, int32_t token, char *text,
                                     size_t capacity, size_t *size);
 
