@@ -152,7 +152,7 @@ struct GGUFFile: Sendable {
     var tensors: [GGUFTensor] = []
     for record in records {
       let offset = Int(clamping: record.offset)
-      guard offset % alignment == 0 else {
+      guard record.offset % UInt64(alignment) == 0 else {
         throw .bad(
           .outOfRange, file: path, field: record.name, offset: record.offsetPosition,
           "offset \(record.offset) is not a multiple of the alignment \(alignment)")

@@ -5,8 +5,8 @@ import CurtaTensor
 
 /// A GGUF file of architecture "llama".
 ///
-/// The rows of query and key are in the order that turns neighbours together, unlike those of
-/// Hugging Face, so the pairing is `interleaved`.
+/// The file has the rows of query and key in the order that turns neighbours together. They are put
+/// back into the order of Hugging Face, so that both sources of a model give the same weights.
 struct GGUFDecoder {
   let file: GGUFFile
   private static let embeddingName = "token_embd.weight"
@@ -62,7 +62,7 @@ struct GGUFDecoder {
       contextLength: try file.integer("llama.context_length", in: sizes),
       normEpsilon: Float(try file.positive("llama.attention.layer_norm_rms_epsilon")),
       ropeBase: try file.positive("llama.rope.freq_base", default: 10000),
-      ropePairing: .interleaved, tiedHead: find(GGUFDecoder.headName) == nil)
+      ropePairing: .halfSplit, tiedHead: find(GGUFDecoder.headName) == nil)
   }
 
   private func bad(_ key: String, _ detail: String) -> ImportError {
@@ -123,8 +123,10 @@ struct GGUFDecoder {
       layers.append(
         DecoderLayer(
           attentionNorm: try values(name("attn_norm"), [d.width]),
-          query: try matrix(name("attn_q"), d.queryWidth, d.width),
-          key: try matrix(name("attn_k"), d.keyValueWidth, d.width),
+          query: try matrix(name("attn_q"), d.queryWidth, d.width)
+            .halfSplitRows(heads: d.queryHeads),
+          key: try matrix(name("attn_k"), d.keyValueWidth, d.width)
+            .halfSplitRows(heads: d.keyValueHeads),
           value: try matrix(name("attn_v"), d.keyValueWidth, d.width),
           output: try matrix(name("attn_output"), d.width, d.queryWidth),
           feedForwardNorm: try values(name("ffn_norm"), [d.width]),

@@ -59,13 +59,11 @@ extension GGUFDecoder {
 
   /// What would be supported for a key, nil where its value is.
   private func neutral(_ name: String, _ value: GGUFValue) -> String? {
-    let width = file.metadata["llama.embedding_length"]?.value.integer ?? 0
-    let heads = file.metadata["llama.attention.head_count"]?.value.integer ?? 1
-    let key = file.metadata["llama.attention.key_length"]?.value.integer
-    let headWidth = key ?? width / max(1, heads)
     switch name {
     case "attention.key_length": return value.integer != nil ? nil : "an integer"
     case "attention.value_length", "rope.dimension_count":
+      // Where the width is no size, `description` says so.
+      guard let headWidth else { return nil }
       return value.integer == headWidth ? nil : "the width of a head, \(headWidth)"
     case "rope.scaling.type": return text("llama." + name) == "none" ? nil : "\"none\""
     case "rope.scaling.factor", "rope.scale_linear", "rope.scaling.attn_factor", "logit_scale",
@@ -83,6 +81,16 @@ extension GGUFDecoder {
     }
   }
 
+  /// The width of a head, as far as the metadata make sense.
+  private var headWidth: Int? {
+    let key = file.metadata["llama.attention.key_length"]?.value.integer
+    let width = file.metadata["llama.embedding_length"]?.value.integer
+    let heads = file.metadata["llama.attention.head_count"]?.value.integer
+    if let key { return key }
+    guard let width, let heads, width > 0, heads > 0 else { return nil }
+    return width / heads
+  }
+
   private func text(_ key: String) -> String? { (try? file.text(key)) ?? nil }
 
   private func shown(_ key: String, _ value: GGUFValue) -> String {
@@ -96,7 +104,8 @@ extension GGUFDecoder {
 
   /// Tensors that a plain Llama does not have, layers counted together.
   private func unknownTensors() -> [String] {
-    let layers = file.metadata["llama.block_count"]?.value.integer ?? 0
+    // Where there is no number of layers, `description` says so.
+    let layers = file.metadata["llama.block_count"]?.value.integer ?? .max
     var counts: [String: Int] = [:]
     for tensor in file.tensors where !isKnown(tensor.name, layers: layers) {
       counts[layerPattern(tensor.name), default: 0] += 1

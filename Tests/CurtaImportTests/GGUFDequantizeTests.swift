@@ -60,7 +60,8 @@ extension Python {
       let different = decoded.indices.filter { decoded[$0].bitPattern != item.values[$0] }
       #expect(
         different.isEmpty,
-        "\(type.name), seed \(seed): \(different.count) of \(decoded.count), first \(different[0])")
+        "\(type.name), seed \(seed): \(different.count) of \(decoded.count), first \(different.first ?? -1)"
+      )
       print("\(type.name): \(decoded.count) values bit-equal to gguf")
     }
   }

@@ -98,7 +98,7 @@ import Testing
       file.tensorCount = count
       #expect(reason(file) == .truncated || count == 3)
       file.tensorCount = nil
-      file.entryCount = 15 + count
+      file.entryCount = 15 &+ count
       #expect(reason(file) != nil)
       for type in [GGUFValueType.uint8, .bool, .string, .array, .float64] {
         file = small

@@ -3,12 +3,13 @@
 
 import CurtaTensor
 import Foundation
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaQuantize
 
 /// Weights with the tails of real ones: normal, some of them much larger.
-func heavyTailed(_ rows: Int, _ columns: Int, _ generator: inout SeededGenerator) -> Matrix {
+func heavyTailed(_ rows: Int, _ columns: Int, _ generator: inout SeededRandom) -> Matrix {
   let values = (0..<rows * columns).map { _ in
     var sum: Float = 0
     for _ in 0..<6 { sum += Float.random(in: -1...1, using: &generator) }
@@ -36,7 +37,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
 
   @Test(arguments: 2...8, [0, 32, 64])
   func errorIsHalfAStepInsideTheClip(bits: Int, group: Int) throws {
-    var generator = SeededGenerator(printing: "half a step, \(bits) bits, group \(group)")
+    var generator = SeededRandom.announced("half a step, \(bits) bits, group \(group)")
     for columns in [1, 31, 32, 70, 128] {
       let weights = heavyTailed(3, columns, &generator)
       for clip in ClipSearch.allCases {
@@ -62,7 +63,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
 
   @Test(arguments: 2...8)
   func searchIsNeverWorse(bits: Int) throws {
-    var generator = SeededGenerator(printing: "search, \(bits) bits")
+    var generator = SeededRandom.announced("search, \(bits) bits")
     for group in [0, 32, 64] {
       let weights = heavyTailed(4, 130, &generator)
       let importance: [Float] = (0..<130).map { _ in Float.random(in: 0...2, using: &generator) }
@@ -80,7 +81,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
 
   /// A group scale follows the tails, a row scale cannot.
   @Test func groupsBeatRowsOnHeavyTails() throws {
-    var generator = SeededGenerator(printing: "groups against rows")
+    var generator = SeededRandom.announced("groups against rows")
     let weights = heavyTailed(16, 512, &generator)
     let row = try GridQuantizer(bits: 4, group: 0).quantize(weights)
     let group = try GridQuantizer(bits: 4, group: 64).quantize(weights)
@@ -89,7 +90,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
   }
 
   @Test func moreBitsMeanLessError() throws {
-    var generator = SeededGenerator(printing: "bits against error")
+    var generator = SeededRandom.announced("bits against error")
     let weights = heavyTailed(8, 256, &generator)
     let errors = try (2...8).map { bits in
       let tensor = try GridQuantizer(bits: bits, group: 64).quantize(weights)
@@ -106,7 +107,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
   }
 
   @Test func importanceMovesTheError() throws {
-    var generator = SeededGenerator(printing: "importance")
+    var generator = SeededRandom.announced("importance")
     let weights = heavyTailed(8, 128, &generator)
     let importance: [Float] = (0..<128).map { $0 < 8 ? 100 : 0.01 }
     let quantizer = try GridQuantizer(bits: 3, group: 0)
@@ -120,7 +121,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
   /// A power of two moves the exponent and nothing else.
   @Test(arguments: [0, 32])
   func magnitudeIsInTheExponent(group: Int) throws {
-    var generator = SeededGenerator(printing: "magnitude, group \(group)")
+    var generator = SeededRandom.announced("magnitude, group \(group)")
     let weights = heavyTailed(4, 64, &generator)
     let quantizer = try GridQuantizer(bits: 4, group: group)
     let tensor = try quantizer.quantize(weights)
@@ -154,7 +155,7 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
   }
 
   @Test func theResultDoesNotDependOnTheRun() throws {
-    var generator = SeededGenerator(printing: "same integers")
+    var generator = SeededRandom.announced("same integers")
     let weights = heavyTailed(40, 96, &generator)
     let quantizer = try GridQuantizer(bits: 4, group: 32)
     #expect(try quantizer.quantize(weights) == quantizer.quantize(weights))

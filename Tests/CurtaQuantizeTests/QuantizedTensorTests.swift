@@ -3,6 +3,7 @@
 
 import CurtaTensor
 import Foundation
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaQuantize
@@ -56,7 +57,7 @@ import Testing
   }
 
   @Test func wideErrorIsHalfAStep() throws {
-    var generator = SeededGenerator(printing: "wide")
+    var generator = SeededRandom.announced("wide")
     for factor: Float in [1e-6, 0.1, 1, 40] {
       var weights = heavyTailed(1, 200, &generator)
       for i in weights.values.indices { weights.values[i] *= factor }

@@ -3,6 +3,7 @@
 
 import CurtaTensor
 import Foundation
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaQuantize
@@ -79,7 +80,7 @@ import Testing
   }
 
   @Test func theRuleIsApplied() throws {
-    var generator = SeededGenerator(printing: "recipe")
+    var generator = SeededRandom.announced("recipe")
     let weights = heavyTailed(4, 130, &generator)
     for role in TensorRole.allCases {
       let tensor = try Recipe.w4.quantize(weights, name: "t", role: role)

@@ -3,6 +3,7 @@
 
 import CurtaFormat
 import Foundation
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaWrite
@@ -38,7 +39,7 @@ private func readAll(_ bytes: ByteView) throws {
 
   @Test(arguments: choices)
   func theFileIsWhatWasMeant(choice: CodecChoice) throws {
-    var generator = SeededGenerator(printing: "file \(choice)")
+    var generator = SeededRandom.announced("file \(choice)")
     var contents = try plannedContents(&generator)
     contents.tokenizer = Array("any bytes at all, any bytes at all, any bytes".utf8)
     let bytes = try fileBytes(contents, codec: choice)
@@ -65,7 +66,7 @@ private func readAll(_ bytes: ByteView) throws {
 
   @Test(arguments: choices)
   func theReaderAcceptsIt(choice: CodecChoice) throws {
-    var generator = SeededGenerator(printing: "reader \(choice)")
+    var generator = SeededRandom.announced("reader \(choice)")
     let contents = try plannedContents(&generator)
     let folder = try Folder()
     let path = folder.path + "/sample.curta"
@@ -90,7 +91,7 @@ private func readAll(_ bytes: ByteView) throws {
       .deletingLastPathComponent().deletingLastPathComponent().path
     let reference = root + "/Formats/reference/curta_reference.py"
     guard FileManager.default.fileExists(atPath: reference) else { return }
-    var generator = SeededGenerator(printing: "reference \(choice)")
+    var generator = SeededRandom.announced("reference \(choice)")
     let folder = try Folder()
     let path = folder.path + "/sample.curta"
     try writeCurta(try plannedContents(&generator), to: path, codec: choice, verify: readAll)
@@ -111,7 +112,7 @@ private func readAll(_ bytes: ByteView) throws {
   // MARK: - Failures
 
   @Test func aRefusedFileLeavesTheOldOne() throws {
-    var generator = SeededGenerator(5)
+    var generator = SeededRandom(5)
     let contents = try plannedContents(&generator)
     let folder = try Folder()
     let path = folder.path + "/model.curta"
@@ -130,7 +131,7 @@ private func readAll(_ bytes: ByteView) throws {
   }
 
   @Test func badContentsLeaveNothing() throws {
-    var generator = SeededGenerator(6)
+    var generator = SeededRandom(6)
     var contents = try plannedContents(&generator)
     contents.tensors[0].name = ""
     let folder = try Folder()
@@ -141,7 +142,7 @@ private func readAll(_ bytes: ByteView) throws {
   }
 
   @Test func placesThatCannotBeWrittenAreNamed() throws {
-    var generator = SeededGenerator(7)
+    var generator = SeededRandom(7)
     let contents = try plannedContents(&generator)
     let folder = try Folder()
     let file = folder.path + "/file"
@@ -164,7 +165,7 @@ private func readAll(_ bytes: ByteView) throws {
   /// A disk that takes no more than 1000 bytes, as a limit of a process of its own.
   @Test func aFullDiskLeavesNothing() async {
     await #expect(processExitsWith: .success) {
-      var generator = SeededGenerator(8)
+      var generator = SeededRandom(8)
       let contents = try plannedContents(&generator)
       let folder = try Folder()
       let path = folder.path + "/model.curta"
@@ -188,7 +189,7 @@ private func readAll(_ bytes: ByteView) throws {
 
   /// What a dead process of the same number left is no obstacle.
   @Test func leftoversAreReplaced() throws {
-    var generator = SeededGenerator(9)
+    var generator = SeededRandom(9)
     let contents = try plannedContents(&generator)
     let folder = try Folder()
     let leftover = folder.path + "/.model.curta.partial-\(getpid())"

@@ -1,6 +1,7 @@
 // Packed blocks against a bit-by-bit formula and the specification's example.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaWrite
@@ -33,7 +34,7 @@ import Testing
 
   @Test(arguments: 2...8)
   func matchesTheNaiveFormula(bits: Int) {
-    var generator = SeededGenerator(printing: "packing of \(bits) bits")
+    var generator = SeededRandom.announced("packing of \(bits) bits")
     for columns in [1, 2, 31, 32, 33, 64, 65, 100] {
       for rows in [1, 3] {
         let codes = (0..<rows * columns).map { _ in

@@ -2,11 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
+import CurtaTestSupport
 
 @testable import CurtaWrite
 
 /// A one-layer decoder: width 64, 4 query heads and 2 key-value heads of 16, vocabulary 40.
-func sampleContents(_ generator: inout SeededGenerator) -> FileContents {
+func sampleContents(_ generator: inout SeededRandom) -> FileContents {
   let (width, inner, vocabulary) = (64, 96, 40)
   var tensors: [TensorContents] = []
   func add(_ tensor: TensorContents) -> Int {
@@ -76,7 +77,7 @@ func sampleContents(_ generator: inout SeededGenerator) -> FileContents {
 /// Random codes over the whole range, with random scales.
 func grid(
   _ name: String, _ rows: Int, _ columns: Int, bits: Int, group: Int = 0, offsets: Bool = false,
-  _ generator: inout SeededGenerator
+  _ generator: inout SeededRandom
 ) -> TensorContents {
   let range = Packing.range(bits: bits)
   let cells = rows * (group == 0 ? 1 : (columns + group - 1) / group)
@@ -94,7 +95,7 @@ func grid(
 }
 
 func wide(
-  _ name: String, _ rows: Int, _ columns: Int, _ generator: inout SeededGenerator
+  _ name: String, _ rows: Int, _ columns: Int, _ generator: inout SeededRandom
 ) -> TensorContents {
   TensorContents(
     name: name, rows: rows, columns: columns,
@@ -107,7 +108,7 @@ func wide(
 }
 
 /// The sample with its slots assigned.
-func plannedContents(_ generator: inout SeededGenerator) throws -> FileContents {
+func plannedContents(_ generator: inout SeededRandom) throws -> FileContents {
   var contents = sampleContents(&generator)
   try contents.program.assignSlots()
   return contents

@@ -4,6 +4,7 @@
 import CLZ4
 import CZstd
 import CurtaFormat
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaWrite
@@ -30,7 +31,7 @@ func decode(_ codec: Codec, _ bytes: [UInt8], size: Int) -> [UInt8]? {
   private let codecs: [Codec] = [.stored, .zstd, .lz4]
 
   @Test func everyCodecDecodesToTheSameBytes() throws {
-    var generator = SeededGenerator(printing: "codecs")
+    var generator = SeededRandom.announced("codecs")
     for size in [1, 2, 31, 1000, 70_000, 1 << 20, (1 << 20) + 1, 3_000_000] {
       let bytes = (0..<size).map { _ in UInt8.random(in: 0..<8, using: &generator) }
       for codec in codecs {
@@ -58,7 +59,7 @@ func decode(_ codec: Codec, _ bytes: [UInt8], size: Int) -> [UInt8]? {
   }
 
   @Test func smallSavingsAreNotTaken() throws {
-    var generator = SeededGenerator(printing: "savings")
+    var generator = SeededRandom.announced("savings")
     let random = (0..<4096).map { _ in UInt8.random(in: 0...255, using: &generator) }
     #expect(try SectionCodec.encode(random, .auto).codec == .stored)
     let low = (0..<4096).map { _ in UInt8.random(in: 0..<16, using: &generator) }
@@ -71,7 +72,7 @@ func decode(_ codec: Codec, _ bytes: [UInt8], size: Int) -> [UInt8]? {
   }
 
   @Test func autoTakesTheSmallest() throws {
-    var generator = SeededGenerator(printing: "auto")
+    var generator = SeededRandom.announced("auto")
     for alphabet in [2, 20, 200] {
       let bytes = (0..<5000).map { _ in
         UInt8(Int.random(in: 0..<alphabet, using: &generator))

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
+import CurtaTestSupport
 import Testing
 
 @testable import CurtaWrite
@@ -29,7 +30,7 @@ import Testing
   }
 
   @Test func descriptorIsAsSpecified() throws {
-    var generator = SeededGenerator(1)
+    var generator = SeededRandom(1)
     let first = wide("n", 1, 3, &generator)
     let second = grid("weight", 2, 70, bits: 4, group: 64, offsets: true, &generator)
     let bytes = try tensorSection([first, second])
@@ -43,7 +44,7 @@ import Testing
   }
 
   @Test func badTensorsAreNamed() throws {
-    var generator = SeededGenerator(2)
+    var generator = SeededRandom(2)
     let good = grid("good", 2, 64, bits: 4, group: 32, offsets: true, &generator)
     func change(_ body: (inout TensorContents.Grid) -> Void) -> TensorContents {
       guard case .grid(var grid) = good.payload else { return good }
@@ -65,7 +66,7 @@ import Testing
   }
 
   @Test func badProgramsAreNamed() throws {
-    var generator = SeededGenerator(3)
+    var generator = SeededRandom(3)
     let good = try plannedContents(&generator).program
     _ = try programSection(good)
     var bad = good
@@ -102,7 +103,7 @@ import Testing
   }
 
   @Test func aLayerNeedsFewSlots() throws {
-    var generator = SeededGenerator(4)
+    var generator = SeededRandom(4)
     let program = try plannedContents(&generator).program
     #expect(isPlanned(program))
     // x, a and the three of q, k, v live at the same time.
@@ -110,7 +111,7 @@ import Testing
   }
 
   @Test func randomProgramsArePlanned() throws {
-    var generator = SeededGenerator(printing: "slots of random programs")
+    var generator = SeededRandom.announced("slots of random programs")
     for _ in 0..<300 {
       let count = Int.random(in: 2...12, using: &generator)
       var ops: [ProgramOp] = [.embed(weight: 0, out: 0)]

@@ -29,7 +29,7 @@ func read(_ path: String) -> UnsafeRawBufferPointer? {
 }
 
 /// A session that owns its arena.
-struct Story: ~Copyable {
+final class Story {
   private let arena: UnsafeMutableRawBufferPointer
   private let session: OpaquePointer
   private let plan: curta_plan_info
@@ -54,7 +54,7 @@ struct Story: ~Copyable {
   deinit { arena.deallocate() }
 
   /// Feeds the prompt and writes up to `count` tokens after it to the standard output.
-  borrowing func tell(_ prompt: String, count: Int, seed: UInt64) throws(Failure) {
+  func tell(_ prompt: String, count: Int, seed: UInt64) throws(Failure) {
     let tokens = try encode(prompt)
     for token in tokens { try show(token) }
     for start in stride(from: 0, to: tokens.count, by: Int(plan.chunk)) {
@@ -76,7 +76,7 @@ struct Story: ~Copyable {
     write(STDOUT_FILENO, "\n", 1)
   }
 
-  private borrowing func encode(_ text: String) throws(Failure) -> [Int32] {
+  private func encode(_ text: String) throws(Failure) -> [Int32] {
     let bytes = text.utf8.map { CChar(bitPattern: $0) }
     let scratchSize = curta_encode_scratch(session, bytes.count)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: scratchSize + 1, alignment: 8)
@@ -90,7 +90,7 @@ struct Story: ~Copyable {
     return Array(tokens.prefix(count))
   }
 
-  private borrowing func show(_ token: Int32) throws(Failure) {
+  private func show(_ token: Int32) throws(Failure) {
     var text = [CChar](repeating: 0, count: 4096)
     var size = 0
     try check(curta_decode(session, token, &text, text.count, &size), "decode")
