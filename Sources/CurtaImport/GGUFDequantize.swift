@@ -11,11 +11,11 @@ func decodeGGUF(_ bytes: UnsafeRawBufferPointer, _ type: GGUFTensorType) -> [Flo
   case .f32: return decodeFloats(bytes, .float32)
   case .f16: return decodeFloats(bytes, .float16)
   case .bf16: return decodeFloats(bytes, .bfloat16)
-  case .q4_0: return decodeBlocks(bytes, Q4_0.self)
-  case .q4_1: return decodeBlocks(bytes, Q4_1.self)
-  case .q5_0: return decodeBlocks(bytes, Q5_0.self)
-  case .q5_1: return decodeBlocks(bytes, Q5_1.self)
-  case .q8_0: return decodeBlocks(bytes, Q8_0.self)
+  case .q40: return decodeBlocks(bytes, Q4_0.self)
+  case .q41: return decodeBlocks(bytes, Q4_1.self)
+  case .q50: return decodeBlocks(bytes, Q5_0.self)
+  case .q51: return decodeBlocks(bytes, Q5_1.self)
+  case .q80: return decodeBlocks(bytes, Q8_0.self)
   case .q2K: return decodeBlocks(bytes, Q2K.self)
   case .q3K: return decodeBlocks(bytes, Q3K.self)
   case .q4K: return decodeBlocks(bytes, Q4K.self)
@@ -89,7 +89,7 @@ private func decodeBlocks<Block: GGUFBlock>(
 /// 18 bytes: f16 d, u8[16] q. Element i < 16 has the low half of q[i], element 16 + i the high one.
 /// x = d · (q − 8).
 enum Q4_0: GGUFBlock {
-  static let type = GGUFTensorType.q4_0
+  static let type = GGUFTensorType.q40
   static func decode(_ block: GGUFBytes, _ out: GGUFFloats) {
     let d = block.half(0)
     for i in 0..<16 {
@@ -102,7 +102,7 @@ enum Q4_0: GGUFBlock {
 
 /// 20 bytes: f16 d, f16 m, u8[16] q as in Q4_0. x = d · q + m.
 enum Q4_1: GGUFBlock {
-  static let type = GGUFTensorType.q4_1
+  static let type = GGUFTensorType.q41
   static func decode(_ block: GGUFBytes, _ out: GGUFFloats) {
     let (d, m) = (block.half(0), block.half(2))
     for i in 0..<16 {
@@ -116,7 +116,7 @@ enum Q4_1: GGUFBlock {
 /// 22 bytes: f16 d, u32 h, u8[16] q as in Q4_0. Bit i of h is bit 4 of element i.
 /// x = d · (q − 16).
 enum Q5_0: GGUFBlock {
-  static let type = GGUFTensorType.q5_0
+  static let type = GGUFTensorType.q50
   static func decode(_ block: GGUFBytes, _ out: GGUFFloats) {
     let (d, h) = (block.half(0), block.doubleWord(2))
     for i in 0..<16 {
@@ -131,7 +131,7 @@ enum Q5_0: GGUFBlock {
 
 /// 24 bytes: f16 d, f16 m, u32 h, u8[16] q as in Q5_0. x = d · q + m.
 enum Q5_1: GGUFBlock {
-  static let type = GGUFTensorType.q5_1
+  static let type = GGUFTensorType.q51
   static func decode(_ block: GGUFBytes, _ out: GGUFFloats) {
     let (d, m, h) = (block.half(0), block.half(2), block.doubleWord(4))
     for i in 0..<16 {
@@ -146,7 +146,7 @@ enum Q5_1: GGUFBlock {
 
 /// 34 bytes: f16 d, i8[32] q. x = d · q.
 enum Q8_0: GGUFBlock {
-  static let type = GGUFTensorType.q8_0
+  static let type = GGUFTensorType.q80
   static func decode(_ block: GGUFBytes, _ out: GGUFFloats) {
     let d = block.half(0)
     for i in 0..<32 { out[i] = d * Float(block.signed(2 + i)) }

@@ -5,12 +5,12 @@
 enum GGUFTensorType: UInt32, Sendable, CaseIterable {
   case f32 = 0
   case f16 = 1
-  case q4_0 = 2
-  case q4_1 = 3
-  case q5_0 = 6
-  case q5_1 = 7
-  case q8_0 = 8
-  case q8_1 = 9
+  case q40 = 2
+  case q41 = 3
+  case q50 = 6
+  case q51 = 7
+  case q80 = 8
+  case q81 = 9
   case q2K = 10
   case q3K = 11
   case q4K = 12
@@ -32,23 +32,23 @@ enum GGUFTensorType: UInt32, Sendable, CaseIterable {
   case f64 = 28
   case iq1M = 29
   case bf16 = 30
-  case tq1_0 = 34
-  case tq2_0 = 35
+  case tq10 = 34
+  case tq20 = 35
   case mxfp4 = 39
   case nvfp4 = 40
-  case q1_0 = 41
+  case q10 = 41
 
   /// Name, elements and bytes of a block.
   private var layout: (name: String, elements: Int, bytes: Int) {
     switch self {
     case .f32: ("F32", 1, 4)
     case .f16: ("F16", 1, 2)
-    case .q4_0: ("Q4_0", 32, 18)
-    case .q4_1: ("Q4_1", 32, 20)
-    case .q5_0: ("Q5_0", 32, 22)
-    case .q5_1: ("Q5_1", 32, 24)
-    case .q8_0: ("Q8_0", 32, 34)
-    case .q8_1: ("Q8_1", 32, 36)
+    case .q40: ("Q4_0", 32, 18)
+    case .q41: ("Q4_1", 32, 20)
+    case .q50: ("Q5_0", 32, 22)
+    case .q51: ("Q5_1", 32, 24)
+    case .q80: ("Q8_0", 32, 34)
+    case .q81: ("Q8_1", 32, 36)
     case .q2K: ("Q2_K", 256, 84)
     case .q3K: ("Q3_K", 256, 110)
     case .q4K: ("Q4_K", 256, 144)
@@ -70,11 +70,11 @@ enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     case .f64: ("F64", 1, 8)
     case .iq1M: ("IQ1_M", 256, 56)
     case .bf16: ("BF16", 1, 2)
-    case .tq1_0: ("TQ1_0", 256, 54)
-    case .tq2_0: ("TQ2_0", 256, 66)
+    case .tq10: ("TQ1_0", 256, 54)
+    case .tq20: ("TQ2_0", 256, 66)
     case .mxfp4: ("MXFP4", 32, 17)
     case .nvfp4: ("NVFP4", 64, 36)
-    case .q1_0: ("Q1_0", 128, 18)
+    case .q10: ("Q1_0", 128, 18)
     }
   }
 
@@ -85,7 +85,7 @@ enum GGUFTensorType: UInt32, Sendable, CaseIterable {
   /// Whether `decodeGGUF` knows it.
   var isDecodable: Bool {
     switch self {
-    case .f32, .f16, .bf16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2K, .q3K, .q4K, .q5K, .q6K,
+    case .f32, .f16, .bf16, .q40, .q41, .q50, .q51, .q80, .q2K, .q3K, .q4K, .q5K, .q6K,
       .iq4NL, .iq4XS:
       true
     default: false

@@ -47,7 +47,9 @@ import Testing
         for length in 0...12 as ClosedRange<UInt64> {
           let part = try? whole.view(offset, length)
           #expect((part != nil) == (offset + length <= 9))
-          if let part { #expect(part.count == Int(length) && part.base == whole.base + Int(offset)) }
+          if let part {
+            #expect(part.count == Int(length) && part.base == whole.base + Int(offset))
+          }
         }
       }
       for hostile in [1 << 31, 1 << 32, 1 << 63, UInt64.max - 8, UInt64.max] {

@@ -16,27 +16,29 @@ import Testing
     return accepted ? Array(UnsafeRawBufferPointer(start: out.base, count: size)) : nil
   }
 
-  @Test(arguments: [
-    ([0x00], []),
-    ([0x30, 0x61, 0x62, 0x63], Array("abc".utf8)),
-    ([0x1F, 0x61, 0x01, 0x00, 0x00, 0x10, 0x61], [UInt8](repeating: 0x61, count: 21)),
-    ([0x20, 0x61, 0x62, 0x02, 0x00, 0x10, 0x21], Array("ababab!".utf8)),
-    ([0xF0, 0x00] + [UInt8](repeating: 7, count: 15), [UInt8](repeating: 7, count: 15)),
-  ] as [([UInt8], [UInt8])])
+  @Test(
+    arguments: [
+      ([0x00], []),
+      ([0x30, 0x61, 0x62, 0x63], Array("abc".utf8)),
+      ([0x1F, 0x61, 0x01, 0x00, 0x00, 0x10, 0x61], [UInt8](repeating: 0x61, count: 21)),
+      ([0x20, 0x61, 0x62, 0x02, 0x00, 0x10, 0x21], Array("ababab!".utf8)),
+      ([0xF0, 0x00] + [UInt8](repeating: 7, count: 15), [UInt8](repeating: 7, count: 15)),
+    ] as [([UInt8], [UInt8])])
   func blocksByHand(_ block: [UInt8], _ bytes: [UInt8]) {
     #expect(decode(block, bytes.count) == bytes)
     #expect(decode(block, bytes.count + 1) == nil)
     if !bytes.isEmpty { #expect(decode(block, bytes.count - 1) == nil) }
   }
 
-  @Test(arguments: [
-    ([], 0), ([], 4), ([0x10], 1), ([0x01], 0), ([0x11, 0x61], 1), ([0x11, 0x61, 0x01], 5),
-    ([0xF0], 20), ([0xF0, 0xFF], 270), ([0xF0] + [UInt8](repeating: 0xFF, count: 4000), 1 << 16),
-    ([0x1F, 0x61, 0x01, 0x00] + [UInt8](repeating: 0xFF, count: 4000), 1 << 16),
-    ([0x11, 0x61, 0x00, 0x00, 0x10, 0x61], 7), ([0x11, 0x61, 0x02, 0x00, 0x10, 0x61], 7),
-    ([0x01, 0x01, 0x00, 0x10, 0x61], 6), ([0x11, 0x61, 0xFF, 0xFF, 0x10, 0x61], 7),
-    ([0x30, 0x61, 0x62, 0x63, 0x00], 3), ([0x31, 0x61, 0x62, 0x63], 3),
-  ] as [([UInt8], Int)])
+  @Test(
+    arguments: [
+      ([], 0), ([], 4), ([0x10], 1), ([0x01], 0), ([0x11, 0x61], 1), ([0x11, 0x61, 0x01], 5),
+      ([0xF0], 20), ([0xF0, 0xFF], 270), ([0xF0] + [UInt8](repeating: 0xFF, count: 4000), 1 << 16),
+      ([0x1F, 0x61, 0x01, 0x00] + [UInt8](repeating: 0xFF, count: 4000), 1 << 16),
+      ([0x11, 0x61, 0x00, 0x00, 0x10, 0x61], 7), ([0x11, 0x61, 0x02, 0x00, 0x10, 0x61], 7),
+      ([0x01, 0x01, 0x00, 0x10, 0x61], 6), ([0x11, 0x61, 0xFF, 0xFF, 0x10, 0x61], 7),
+      ([0x30, 0x61, 0x62, 0x63, 0x00], 3), ([0x31, 0x61, 0x62, 0x63], 3),
+    ] as [([UInt8], Int)])
   func hostileBlocks(_ block: [UInt8], _ size: Int) {
     #expect(decode(block, size) == nil)
   }
@@ -107,17 +109,18 @@ import Testing
   private static let magic: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD]
   private static let block: [UInt8] = [0x21, 0, 0, 1, 2, 3, 4]  // raw, last, 4 bytes
 
-  @Test(arguments: [
-    // descriptor, window, content size, block
-    ([0x20, 4], true), ([0x00, 0x58], false), ([0x40, 0x00], false),
-    ([0xA0, 4, 0, 0, 0], true), ([0xE0, 4, 0, 0, 0, 0, 0, 0, 0], true),
-    ([0xE0, 4, 0, 0, 0, 0, 0, 0, 0x80], false), ([0x60, 4, 0], false),
-    ([0x80, 0x00, 4, 0, 0, 0], true), ([0x80, 0x50, 4, 0, 0, 0], true),
-    ([0x80, 0x51, 4, 0, 0, 0], false), ([0x80, 0x58, 4, 0, 0, 0], false),
-    ([0x80, 0xFF, 4, 0, 0, 0], false), ([0x28, 4], false), ([0x21, 9, 4], false),
-    ([0x22, 9, 9, 4], false), ([0x23, 9, 9, 9, 9, 4], false), ([0x30, 4], true),
-    ([0x20, 5], false), ([], false),
-  ] as [([UInt8], Bool)])
+  @Test(
+    arguments: [
+      // descriptor, window, content size, block
+      ([0x20, 4], true), ([0x00, 0x58], false), ([0x40, 0x00], false),
+      ([0xA0, 4, 0, 0, 0], true), ([0xE0, 4, 0, 0, 0, 0, 0, 0, 0], true),
+      ([0xE0, 4, 0, 0, 0, 0, 0, 0, 0x80], false), ([0x60, 4, 0], false),
+      ([0x80, 0x00, 4, 0, 0, 0], true), ([0x80, 0x50, 4, 0, 0, 0], true),
+      ([0x80, 0x51, 4, 0, 0, 0], false), ([0x80, 0x58, 4, 0, 0, 0], false),
+      ([0x80, 0xFF, 4, 0, 0, 0], false), ([0x28, 4], false), ([0x21, 9, 4], false),
+      ([0x22, 9, 9, 4], false), ([0x23, 9, 9, 9, 9, 4], false), ([0x30, 4], true),
+      ([0x20, 5], false), ([], false),
+    ] as [([UInt8], Bool)])
   func headers(_ header: [UInt8], _ accepted: Bool) {
     let frame = ZstdFrameTests.magic + header + ZstdFrameTests.block
     #expect(passes(frame, size: 4) == accepted)

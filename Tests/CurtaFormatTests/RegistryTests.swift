@@ -47,7 +47,8 @@ import Testing
       Int(SectionKind.data): "data",
     ]
     #expect(sections == (try registry("section")))
-    #expect(try registry("state") == [1: "codes8"] && registry("value") == [1: "integer", 2: "text"])
+    #expect(
+      try registry("state") == [1: "codes8"] && registry("value") == [1: "integer", 2: "text"])
     #expect(try registry("norm") == [1: "rms"] && registry("activation") == [1: "silu"])
   }
 

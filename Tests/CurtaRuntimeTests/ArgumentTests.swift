@@ -125,7 +125,8 @@ import Testing
         let code = curta_session_init(
           file.base, file.count, &options, arena.base, size, &session)
         #expect(status(code) == .arenaTooSmall && session == nil)
-        #expect((0..<size).allSatisfy { arena.base.load(fromByteOffset: $0, as: UInt8.self) == 0x77 })
+        #expect(
+          (0..<size).allSatisfy { arena.base.load(fromByteOffset: $0, as: UInt8.self) == 0x77 })
       }
       let session = try TestSession(file, setup)
       for start in stride(from: 0, to: vector.tokens.count - 3, by: 3) {
@@ -139,7 +140,8 @@ import Testing
     let file = GuardedBytes(vector.bytes)
     let arena = GuardedBytes(count: Int(try plan(file, Setup()).arena_bytes))
     var session: OpaquePointer? = nil
-    func make(_ file: UnsafeRawPointer?, _ size: Int, _ arena: UnsafeMutableRawPointer?) -> Status? {
+    func make(_ file: UnsafeRawPointer?, _ size: Int, _ arena: UnsafeMutableRawPointer?) -> Status?
+    {
       status(curta_session_init(file, size, nil, arena, 1 << 20, &session))
     }
     #expect(make(nil, file.count, arena.base) == .badArgument)

@@ -68,6 +68,22 @@ import Testing
     _ = try run(OpBench.model(heads: 1, headWidth: 64, context: 7), [0, 1, 2, 2, 1, 0, 1])
   }
 
+  /// A model of enough work for the threads to be woken.
+  @Test func threadsGiveTheSameBits() throws {
+    let bytes = OpBench.model(heads: 2, headWidth: 256, context: 40)
+    let tokens: [Int32] = (0..<40).map { $0 * $0 % 3 }
+    func logits(_ threads: UInt32, _ runner: Runner, _ pieces: [Int]) throws -> [Int32] {
+      let setup = Setup(chunk: 16, outputs: 16, threads: threads, runner: runner)
+      return try TestSession(bytes, setup).run(tokens, pieces: pieces)
+    }
+    let expected = try logits(1, .forward, [16])
+    for runner in Runner.allCases {
+      for threads: UInt32 in [2, 3, 5] {
+        #expect(try logits(threads, runner, [16, 1, 3]) == expected)
+      }
+    }
+  }
+
   @Test func outputMustBeLeftByLogits() throws {
     var f = FileBuilder(context: 4, vocabulary: 8, seed: 2)
     let x = f.buffer(1, 8, fraction: 16)

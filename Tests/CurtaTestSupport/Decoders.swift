@@ -11,15 +11,18 @@ private func symbol<T>(_ library: String, _ name: String, _ type: T.Type) -> T {
   return unsafeBitCast(address, to: type)
 }
 
-private typealias Code = @convention(c) (
-  UnsafeMutableRawPointer?, Int, UnsafeRawPointer?, Int
-) -> Int
-private typealias CodeAt = @convention(c) (
-  UnsafeMutableRawPointer?, Int, UnsafeRawPointer?, Int, Int32
-) -> Int
-private typealias LZ4 = @convention(c) (
-  UnsafeRawPointer?, UnsafeMutableRawPointer?, Int32, Int32
-) -> Int32
+private typealias Code =
+  @convention(c) (
+    UnsafeMutableRawPointer?, Int, UnsafeRawPointer?, Int
+  ) -> Int
+private typealias CodeAt =
+  @convention(c) (
+    UnsafeMutableRawPointer?, Int, UnsafeRawPointer?, Int, Int32
+  ) -> Int
+private typealias LZ4 =
+  @convention(c) (
+    UnsafeRawPointer?, UnsafeMutableRawPointer?, Int32, Int32
+  ) -> Int32
 
 public enum Library {
   private static let zstdDecompress = symbol("libzstd.so.1", "ZSTD_decompress", Code.self)

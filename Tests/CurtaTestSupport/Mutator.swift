@@ -1,7 +1,7 @@
 // Structure-aware mutation: changes what a file says and makes its hashes right again.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Changes one to four things in a file.
+/// Changes one to four things in a file, mostly one.
 public struct Mutator {
   public var random: SeededRandom
 
@@ -16,7 +16,7 @@ public struct Mutator {
   /// A changed file; `bytes` is one that `FileParts` can take apart, else raw bytes are changed.
   public mutating func mutate(_ bytes: [UInt8]) -> [UInt8] {
     guard var parts = FileParts(bytes), !parts.sections.isEmpty else { return raw(bytes) }
-    for _ in 0...random.below(4) { change(&parts) }
+    for _ in 0...(random.chance(3) ? random.below(4) : 0) { change(&parts) }
     var result = parts.assemble()
     if random.chance(8) { result = directory(result) }
     if random.chance(40) { result = raw(result) }
@@ -74,7 +74,11 @@ public struct Mutator {
     case 10:
       let i = random.below(parts.sections.count)
       let j = random.below(parts.sections.count)
-      if random.chance(2) { parts.sections.swapAt(i, j) } else { parts.sections[i].size ^= 1 }
+      switch random.below(4) {
+      case 0: parts.sections.swapAt(i, j)
+      case 1: parts.sections[i].size ^= 1
+      default: if let program { likely(&parts.sections[program]) }
+      }
     default:
       if let metadata = parts.index(ofKind: 1) { payload(&parts.sections[metadata]) }
     }
@@ -171,7 +175,7 @@ public struct Mutator {
     case 1:
       let byte = random.element([0, 0x7F, 0x80, 0x81, 0xFF] as [UInt8])
       section.stored = [UInt8](repeating: byte, count: section.stored.count)
-    case 2:
+    case 2 where random.chance(4):
       let n = 1 + random.below(9)
       if random.chance(2) {
         section.stored += random.bytes(n)
