@@ -154,7 +154,7 @@ def attend(q, sq, keys, ks, values, vs, operand, B=0):
     c = np.minimum(32767, round_shift(u, np.minimum(ev - e0 + s[:, None], 62)))
     O = np.einsum("hj,jhw->hw", c, V)
     R = (np.int64(1) << (15 + bits(D))) // D
-    assert np.all((R > 1 << 15) & (R <= 1 << 16))
+    assert np.all((R >= 1 << 15) & (R <= 1 << 16))
     y, s2 = block(O)
     x = 15 + bits(D) + e0[:, 0] - s - s2
     x0 = np.min(x)

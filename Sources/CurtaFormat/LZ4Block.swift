@@ -36,7 +36,8 @@ public func decodeLZ4Block(_ block: ByteView, to out: UnsafeMutableRawPointer, s
     if at == end { return written == size && token & 15 == 0 }  // the last sequence has no match
 
     guard end - at >= 2 else { return false }
-    let distance = Int(source.load(fromByteOffset: at, as: UInt8.self))
+    let distance =
+      Int(source.load(fromByteOffset: at, as: UInt8.self))
       | Int(source.load(fromByteOffset: at + 1, as: UInt8.self)) << 8
     at += 2
     guard distance > 0, distance <= written else { return false }

@@ -1,5 +1,7 @@
 // The C functions of curta.h over the Swift types.
 // SPDX-License-Identifier: Apache-2.0
+// The names are those of the header.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CCurta
 import CurtaFormat

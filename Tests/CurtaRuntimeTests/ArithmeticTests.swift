@@ -42,6 +42,7 @@ func arithmetic(_ name: String) throws -> [Fields] {
   try Repository.table("Formats/vectors/arithmetic/\(name).tsv").map(Fields.init)
 }
 
+// swift-format-ignore: AvoidRetroactiveConformances
 extension curta_scale: @retroactive Equatable {
   public static func == (a: curta_scale, b: curta_scale) -> Bool { a.m == b.m && a.e == b.e }
 }

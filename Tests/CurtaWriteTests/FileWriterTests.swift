@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
-import Foundation
 import CurtaTestSupport
+import Foundation
 import Testing
 
 @testable import CurtaWrite

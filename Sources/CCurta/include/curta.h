@@ -87,43 +87,43 @@ typedef void (*curta_parallel_function)(void *context, curta_task_function task,
 
 /// What a session is to be. Start from `curta_default_options()`. Zero means the default.
 typedef struct curta_options {
-  uint32_t struct_size;  // sizeof(curta_options)
-  uint32_t context;      // positions, prompt and answer together; default: the file's
-  uint32_t chunk;        // most tokens in a step; default: 64, or context if less
-  uint32_t outputs;      // most rows of logits in a step; default: 1
-  uint32_t threads;      // parts that work is split into; default: 1; above 1 needs `parallel`
-  uint32_t kernels;      // 1 + index of an instruction set (1: scalar); default: the fastest
+  uint32_t struct_size; // sizeof(curta_options)
+  uint32_t context;     // positions, prompt and answer together; default: the file's
+  uint32_t chunk;       // most tokens in a step; default: 64, or context if less
+  uint32_t outputs;     // most rows of logits in a step; default: 1
+  uint32_t threads;     // parts that work is split into; default: 1; above 1 needs `parallel`
+  uint32_t kernels;     // 1 + index of an instruction set (1: scalar); default: the fastest
   curta_parallel_function parallel;
   void *parallel_context;
-  curta_decode_function zstd;  // needed by files with zstd sections only
+  curta_decode_function zstd; // needed by files with zstd sections only
   void *zstd_context;
 } curta_options;
 
 /// What a session takes, in bytes; the parts add up to `arena_bytes`.
 typedef struct curta_plan_info {
-  uint32_t struct_size;  // sizeof(curta_plan_info), set by the caller
+  uint32_t struct_size; // sizeof(curta_plan_info), set by the caller
   uint32_t context, chunk, outputs, threads;
   uint32_t vocabulary;
   uint64_t arena_bytes;
-  uint64_t session_bytes;    // tables of this session
-  uint64_t weight_bytes;     // decoded or unpacked sections; stored ones are used where they lie
-  uint64_t buffer_bytes;     // activations of one step
-  uint64_t state_bytes;      // key and value caches
-  uint64_t scratch_bytes;    // of threads, sampling and tokenizer
-  uint64_t identity;         // hash that names the model
-  uint32_t error_section;    // on failure: kind of the section, 0 for header and directory
-  uint64_t error_offset;     // on failure: byte in the file or in the decoded section
+  uint64_t session_bytes; // tables of this session
+  uint64_t weight_bytes;  // decoded or unpacked sections; stored ones are used where they lie
+  uint64_t buffer_bytes;  // activations of one step
+  uint64_t state_bytes;   // key and value caches
+  uint64_t scratch_bytes; // of threads, sampling and tokenizer
+  uint64_t identity;      // hash that names the model
+  uint32_t error_section; // on failure: kind of the section, 0 for header and directory
+  uint64_t error_offset;  // on failure: byte in the file or in the decoded section
 } curta_plan_info;
 
 /// How to choose the next token: `Formats/curta-arithmetic.md` section 5. All integers.
 typedef struct curta_sampling {
-  uint32_t struct_size;         // sizeof(curta_sampling)
-  uint32_t temperature;         // units of 2^-16; 0: the likeliest token
-  uint32_t top_k;               // 0: off
-  uint32_t top_p;               // units of 2^-16; 0: off
-  uint32_t min_p;               // units of 2^-16; 0: off
-  uint32_t repetition_penalty;  // units of 2^-14; 0: off
-  uint32_t penalty_window;      // tokens that the penalty looks back at
+  uint32_t struct_size;        // sizeof(curta_sampling)
+  uint32_t temperature;        // units of 2^-16; 0: the likeliest token
+  uint32_t top_k;              // 0: off
+  uint32_t top_p;              // units of 2^-16; 0: off
+  uint32_t min_p;              // units of 2^-16; 0: off
+  uint32_t repetition_penalty; // units of 2^-14; 0: off
+  uint32_t penalty_window;     // tokens that the penalty looks back at
 } curta_sampling;
 
 typedef struct curta_session curta_session;

@@ -20,8 +20,7 @@ CURTA_API void curta_pool_destroy(curta_pool *pool);
 
 /// A `curta_parallel_function`; `pool` is the context. Parts beyond the number of threads are
 /// taken in turn. Used by one caller at a time.
-CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument,
-                              uint32_t parts);
+CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument, uint32_t parts);
 
 #ifdef __cplusplus
 }
