@@ -202,6 +202,10 @@ def attend_rows():
         v = [[codes(width) for _ in range(kv)] for _ in range(seen)]
         sk, sv = [some(kv, 18) for _ in k], [some(kv, (20, -50)[number % 2]) for _ in v]
         operand = (R.between(32768, 65535), R.between(10, 20) if number % 5 else -64)
+        if number == 0:  # weights 32768 and 32767: 1 / D has the mantissa 2^15
+            kv, share, width, seen, operand = 1, 1, 1, 2, (32768, 15)
+            q, sq, k, sk = [[1]], [(32768, 15)], [[[1]], [[0]]], [[(32768, 30)]] * 2
+            v, sv = [[[127]], [[-3]]], [[(40000, 20)]] * 2
         B = dividing(kv * share * width, number)
         out, (m, e) = s.attend(q, sq, k, sk, v, sv, operand, B)
         pair = lambda x: (np.array(x)[..., 0], np.array(x)[..., 1])
