@@ -4,9 +4,9 @@
 Functions work on numpy int64 arrays of any shape; `block` and `quantize` take rows along the last
 axis. Scales are pairs of arrays (m, e). Asserts state the widths that the page promises."""
 
-from decimal import Decimal, ROUND_FLOOR, localcontext
-
 import numpy as np
+
+from curta_tables import ACTIVATIONS, make_tables
 
 I32 = (1 << 31) - 1
 
@@ -109,45 +109,6 @@ def quantize(x, scale):
     return (q, *mul(unit, (i64(scale[0]), i64(scale[1]) - s)))
 
 
-# Tables (table set 1), from decimals of 60 digits.
-
-def _nearest(x):
-    return int((x + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
-
-
-def _arctan_inverse(n):
-    """arctan(1 / n)."""
-    total, power, k = Decimal(0), Decimal(1) / n, 0
-    while abs(power) > Decimal("1e-58"):
-        total += power / (2 * k + 1)
-        power, k = -power / (n * n), k + 1
-    return total
-
-
-def _sine(x):
-    total, term, k = Decimal(0), x, 1
-    while abs(term) > Decimal("1e-58"):
-        total += term
-        term, k = -term * x * x / ((k + 1) * (k + 2)), k + 2
-    return total
-
-
-def make_tables():
-    """EXP15, EXP30, SIGMOID and SINE as lists of int."""
-    with localcontext() as context:
-        context.prec = 60
-        ln2 = Decimal(2).ln()
-        chord = 1 - (ln2 / 32) ** 2 / 16
-        decay = [(-ln2 * i / 32).exp() * (1 if i in (0, 32) else chord) for i in range(33)]
-        pi = 16 * _arctan_inverse(5) - 4 * _arctan_inverse(239)
-        return {
-            "EXP15": [_nearest(x * 2 ** 15) for x in decay],
-            "EXP30": [_nearest(x * 2 ** 30) for x in decay],
-            "SIGMOID": [_nearest(2 ** 15 / (1 + (Decimal(-i) / 32).exp())) for i in range(514)],
-            "SINE": [min(32767, _nearest(2 ** 15 * _sine(pi * i / 512))) for i in range(258)],
-        }
-
-
 TABLES = {name: i64(values) for name, values in make_tables().items()}
 
 
@@ -169,12 +130,31 @@ def exp30(d):
     return _exp(TABLES["EXP30"], d, 40)
 
 
-def sigmoid(a):
-    """2^15 / (1 + exp(-a / 2^16)), a >= 0."""
+def lookup(name, a):
+    """The table of 514 entries at a, a >= 0 in units of 2^-16."""
     a = np.minimum(i64(a), 1 << 20)
     i, r = a >> 11, a & 0x7FF
-    table = TABLES["SIGMOID"]
+    table = TABLES[name]
     return table[i] + round_shift((table[i + 1] - table[i]) * r, 11)
+
+
+def activate(number, g):
+    """The activation of that number of each g, in units of 2^-16."""
+    g = i64(g)
+    f = lookup(ACTIVATIONS[number], np.abs(g))
+    return round_shift(g * np.where(g < 0, 32768 - f, f), 15)
+
+
+def cap(x, C):
+    """C * tanh(x / C), both in units of 2^-16."""
+    x = fits(i64(x), I32)
+    assert 1 << 16 <= C <= 1 << 26
+    R = (1 << 47) // C
+    a = np.minimum(round_shift(np.abs(x) * R, 30), 1 << 20)
+    i, table = a >> 11, TABLES["SIGMOID"]
+    v = (table[i] << 11) + (table[i + 1] - table[i]) * (a & 0x7FF)
+    y = round_shift((2 * v - (1 << 26)) * C, 26)
+    return np.where(x < 0, -y, y)
 
 
 def sin(p):

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from curta_arithmetic import (I32, bits, block, clamp, clamp32, cos, exp15, fits, i64, mul, norm,
-                              quantize, rescale, round_shift, sigmoid, sin)
+from curta_arithmetic import (activate, bits, block, cap, clamp, clamp32, cos, exp15, fits, i64,
+                              mul, norm, quantize, rescale, round_shift, sin)
 from curta_tensors import GRID
 
 
@@ -66,11 +66,21 @@ def spread(x, scale, B):
     return quantize(fits(hadamard_blocks(y, B), 1 << 23), (scale[0], scale[1] - s))
 
 
+def looked_up(weight, rows, fraction, B=0):
+    """Rows of a weight as fixed numbers, not clamped."""
+    t = weight.tensor
+    w = weight.whole[rows] * t.mantissas[rows][:, None]
+    return rescale(fits(hadamard_blocks(w, B), 1 << 41), t.exponent - fraction)
+
+
 def embed(weight, tokens, fraction, B=0):
     """Rows of fixed numbers."""
-    t = weight.tensor
-    w = weight.whole[tokens] * t.mantissas[tokens][:, None]
-    return clamp32(rescale(fits(hadamard_blocks(w, B), 1 << 41), t.exponent - fraction))
+    return clamp32(looked_up(weight, tokens, fraction, B))
+
+
+def add_position(total, weight, positions, fraction):
+    """The sum with the rows of the positions."""
+    return clamp32(total + looked_up(weight, positions, fraction))
 
 
 def inverse_rms(square_sum, width, eps, s):
@@ -87,19 +97,53 @@ def inverse_rms(square_sum, width, eps, s):
     return int(m), int(e)
 
 
-def norm_quant(x, gamma, eps, B=0):
-    """RMS norm: codes and scales."""
+def centered(x):
+    """Rows without their mean."""
+    K = x.shape[-1]
+    u = (2 * np.sum(x, axis=-1, keepdims=True) + K) // (2 * K)
+    return clamp32(x - u)
+
+
+def normed(x, gamma, kind, eps):
+    """t and its scale S, for rows along the last axis; kind 1 is RMS, 2 layer."""
+    x = centered(x) if kind == 2 else i64(x)
     y, s = block(x)
     sums = np.sum(y * y, axis=-1)
     scales = [inverse_rms(int(total), x.shape[-1], eps, int(shift))
-              for total, shift in zip(sums, s)]
-    inv = i64([scale[0] for scale in scales]), i64([scale[1] for scale in scales])
-    t = fits(y * gamma.codes[0], I32)
-    return spread(t, mul(inv, norm(gamma.mantissas[0], gamma.exponent)), B)
+              for total, shift in zip(sums.ravel(), s.ravel())]
+    inv = tuple(i64([scale[i] for scale in scales]).reshape(s.shape) for i in (0, 1))
+    t = fits(x * gamma.codes[0], 1 << 46, inclusive=False)
+    m, e = mul(inv, norm(gamma.mantissas[0], gamma.exponent))
+    return t, (m, e + s)
 
 
-def linear_add(total, z, m, e, fraction):
-    """The residual sum."""
+def norm_quant(x, gamma, kind, eps, B=0):
+    """The norm as codes and scales."""
+    return spread(*normed(x, gamma, kind, eps), B)
+
+
+def norm_fixed(x, gamma, kind, eps, fraction):
+    """The norm as fixed numbers."""
+    t, (m, e) = normed(x, gamma, kind, eps)
+    return fixed(t, m, e, fraction)
+
+
+def fixed(z, m, e, fraction):
+    """Numbers on a scale a row as fixed ones."""
+    x, s = fits(z * m[:, None], 1 << 62, inclusive=False), (e - fraction)[:, None]
+    return clamp32(rescale(np.where(s < 0, clamp32(x), x), s))  # x << 14 may need 77 bits
+
+
+def bias(z, m, e, tensor, fraction):
+    """Fixed numbers with the row of a tensor added, which may be None."""
+    out = rescale(z * m[:, None], (e - fraction)[:, None])
+    if tensor is not None:
+        out = out + rescale(tensor.codes[0] * tensor.mantissas[0], tensor.exponent - fraction)
+    return clamp32(out)
+
+
+def add(total, z, m, e, fraction):
+    """The sum with numbers, as of linear_add and add."""
     return clamp32(total + rescale(z * m[:, None], (e - fraction)[:, None]))
 
 
@@ -127,16 +171,22 @@ def turn(y, positions, phases, pairing, B):
     return hadamard_blocks(y, B)
 
 
-def head_quant(z, m, e, heads, positions, phases, pairing, B):
+def head_quant(z, m, e, heads, positions, phases, pairing, B, gamma=None, eps=0):
     """Codes [rows][heads][w] and scales [rows][heads]."""
-    y, s = block(z)
-    y = turn(y.reshape(len(y), heads, -1), positions, phases, pairing, B)
-    return quantize(y, (np.broadcast_to(m[:, None], y.shape[:2]), (e - s)[:, None]))
+    if gamma is None:
+        y, s = block(z)
+        m, e, s = m[:, None], e[:, None], s[:, None]
+        y = y.reshape(len(y), heads, -1)
+    else:
+        t, (m, e) = normed(z.reshape(len(z), heads, -1), gamma, 1, eps)
+        y, s = block(t)
+    y = turn(y, positions, phases, pairing, B)
+    return quantize(y, (np.broadcast_to(m, y.shape[:2]), np.broadcast_to(e - s, y.shape[:2])))
 
 
-def attend(q, sq, keys, ks, values, vs, operand, B=0):
+def attend(q, sq, keys, ks, values, vs, operand, B=0, C=0):
     """One token's row: q [heads][w]; keys, values [positions][kv heads][w] with scales
-    (m, e) [positions][kv heads]. Gives codes [heads * w] and one scale."""
+    (m, e) [positions][kv heads]; C is the cap or 0. Gives codes [heads * w] and one scale."""
     heads = len(q)
     share = heads // keys.shape[1]
     kv = np.arange(heads) // share
@@ -145,6 +195,7 @@ def attend(q, sq, keys, ks, values, vs, operand, B=0):
     A = np.einsum("hw,jhw->hj", q, K)
     mk, ek = ks[0][:, kv].T, ks[1][:, kv].T
     t = clamp(rescale(round_shift(A * mk, 14) * mq[:, None], ek + eq[:, None] - 30), 1 << 30)
+    t = cap(t, C) if C else t
     w = exp15(np.max(t, axis=1, keepdims=True) - t)
     D = np.sum(w, axis=1)
     mv, ev = vs[0][:, kv].T, vs[1][:, kv].T
@@ -162,15 +213,45 @@ def attend(q, sq, keys, ks, values, vs, operand, B=0):
     return spread(o.reshape(-1), (np.int64(32768), x0 + 15), B)
 
 
-def gate_quant(zg, mg, eg, zu, mu, eu, B=0):
-    """SiLU(gate) * up as codes and scales."""
-    g = clamp(rescale(zg * mg[:, None], (eg - 16)[:, None]), 1 << 30)
-    f = sigmoid(np.abs(g))
-    a = round_shift(g * np.where(g < 0, 32768 - f, f), 15)
+def gate_quant(gate, up, activation=1, B=0):
+    """activation(gate) * up as codes and scales; gate and up are (z, m, e), up may be None."""
+    zg, mg, eg = gate
+    a = activate(activation, clamp(rescale(zg * mg[:, None], (eg - 16)[:, None]), 1 << 30))
+    if up is None:
+        return spread(a, (np.full(len(a), 32768, np.int64), np.full(len(a), 31, np.int64)), B)
+    zu, mu, eu = up
     (y, s), (y2, s2) = block(a), block(zu)
     return spread(y * y2, (mu, eu + 16 - s - s2), B)
 
 
 def logits(z, m, e):
     """Fixed numbers with fraction 16."""
-    return clamp32(rescale(z * m[:, None], (e - 16)[:, None]))
+    return fixed(z, m, e, 16)
+
+
+def patchify(pixels, image):
+    """Rows of patches [b * P] as codes and scales, from pixels [b][height][width][channels]."""
+    down, across = image.height // image.patch_height, image.width // image.patch_width
+    q = i64(pixels).reshape(len(pixels), down, image.patch_height, across, image.patch_width,
+                            image.channels).transpose(0, 1, 3, 2, 4, 5)
+    q = np.maximum(q.reshape(len(pixels) * down * across, -1) - 128, -127)
+    return q, np.full(len(q), 32768, np.int64), np.full(len(q), 15, np.int64)
+
+
+def prefix(z, m, e, weight, patches, fraction):
+    """Rows of tokens: those of the weight, which may be None, then the patches, for each image."""
+    rows = fixed(z, m, e, fraction)
+    rows = rows.reshape(-1, patches, rows.shape[-1])
+    if weight is not None:
+        first = clamp32(looked_up(weight, np.arange(weight.tensor.rows), fraction))
+        rows = np.concatenate([np.broadcast_to(first, (len(rows), *first.shape)), rows], axis=1)
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def pool(x, rows, kind, first):
+    """One row an image of `rows` rows: kind 1 row `first`, 2 the mean from row `first` on."""
+    x = x.reshape(-1, rows, x.shape[-1])
+    if kind == 1:
+        return x[:, first]
+    n = rows - first
+    return (2 * np.sum(x[:, first:], axis=1) + n) // (2 * n)

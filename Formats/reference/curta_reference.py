@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The command of the numpy reference: checks a Curta file, runs it, prints tokens, logits, hashes."""
+"""The command of the numpy reference: checks a Curta file, runs it on tokens or on the images of the
+vectors, prints tokens, logits, hashes."""
 
 import argparse
 import hashlib
@@ -9,7 +10,8 @@ import sys
 import numpy as np
 
 from curta_errors import CurtaError
-from curta_interpreter import Session, load
+from curta_interpreter import ImageSession, Session, load
+from curta_resample import pixels_of
 from curta_sampling import Random, sample
 
 
@@ -25,7 +27,9 @@ def options():
     parser.add_argument("--verify", action="store_true",
                         help="only check; prints ok or the status (exit status 0 or 2)")
     parser.add_argument("--tokens", type=integers, default=[0], help="the prompt: 1,5,7")
-    parser.add_argument("--chunk", type=int, default=0, help="tokens a step (default: all)")
+    parser.add_argument("--images", type=integers, metavar="SEED,H,W,...",
+                        help="images as in vectors/valid/images.tsv")
+    parser.add_argument("--chunk", type=int, default=0, help="tokens or images a step (default: all)")
     parser.add_argument("--greedy", type=int, default=0, metavar="N", help="tokens to add")
     parser.add_argument("--sample", type=integers, metavar="T,K,P,MIN_P,PENALTY",
                         help="temperature_q16,top_k,top_p_q16,min_p_q16,penalty_q14")
@@ -85,6 +89,22 @@ def run(arguments):
         print(work.digest.hexdigest())
 
 
+def run_images(arguments):
+    """The rows of output of the images and, with --hash, their SHA-256."""
+    session, numbers = ImageSession(load(arguments.model)), arguments.images
+    channels = session.program.image.channels
+    images = [pixels_of(*numbers[at:at + 3], channels) for at in range(0, len(numbers), 3)]
+    chunk, digest = arguments.chunk or len(images), hashlib.sha256()
+    for at in range(0, len(images), chunk):
+        rows = session.step(images[at:at + chunk])
+        digest.update(rows.astype("<i4").tobytes())
+        for row in rows:
+            if arguments.logits or not arguments.hash:
+                print(" ".join(str(value) for value in row.tolist()))
+    if arguments.hash:
+        print(digest.hexdigest())
+
+
 def main():
     """Exit status: 0, or 2 with the name of the status."""
     arguments = options()
@@ -92,6 +112,8 @@ def main():
         if arguments.verify:
             load(arguments.model)
             print("ok")
+        elif arguments.images:
+            run_images(arguments)
         else:
             run(arguments)
     except CurtaError as error:

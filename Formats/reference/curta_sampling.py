@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sampling and random numbers: curta-arithmetic.md sections 5 and 6, in Python integers."""
+"""Sampling and random numbers: curta-arithmetic.md sections 6 and 7, in Python integers."""
 
 import numpy as np
 

@@ -1,22 +1,30 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes Formats/vectors: valid models, arithmetic cases, invalid files; --check reads them back."""
+"""Writes Formats/vectors: valid models, arithmetic cases, invalid files; --check reads them back and
+compares the ops with float64."""
 
 import argparse
 from pathlib import Path
 import sys
 
+import check_float
 from curta_errors import CurtaError
 from curta_file import read_file
 import vector_arithmetic
+import vector_arithmetic_image
 from vector_invalid import CASES
 import vector_invalid_data  # noqa: F401 (registers its cases)
+import vector_invalid_image  # noqa: F401
+import vector_invalid_ops  # noqa: F401
 import vector_invalid_program  # noqa: F401
 import vector_valid
+import vector_vision
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 VALID_HEAD = "# file\ttoken ids (one after the other from position 0)\tSHA-256 of all rows of logits, " \
              "int32 little-endian\tidentity (directory hash)\n"
+IMAGES_HEAD = "# file\timages (seed,height,width of each)\tSHA-256 of the rows of output of all images, " \
+              "int32 little-endian\tidentity (directory hash)\n"
 INVALID_HEAD = "# file\tstatus\twhat it tries\n"
 
 
@@ -39,6 +47,11 @@ def write(path, data):
     return True
 
 
+def arithmetic():
+    """The files of vectors/arithmetic by name."""
+    return {**vector_arithmetic.tables(), **vector_arithmetic_image.tables()}
+
+
 def make():
     """Writes everything; gives the number of files that changed."""
     changed, lines = 0, []
@@ -54,11 +67,19 @@ def make():
         changed += write(path, data)
     changed += write(VECTORS / "valid" / "expected.tsv", VALID_HEAD + "".join(lines))
     lines = []
+    for name in vector_vision.SHAPES:
+        data, images = vector_vision.build(name), vector_vision.images_for(name)
+        digest, identity = vector_vision.rows_hash(data, images, len(images))
+        fields = ",".join(str(number) for image in images for number in image)
+        lines.append(f"{name}.curta\t{fields}\t{digest}\t{identity}\n")
+        changed += write(VECTORS / "valid" / f"{name}.curta", data)
+    changed += write(VECTORS / "valid" / "images.tsv", IMAGES_HEAD + "".join(lines))
+    lines = []
     for name, (status, text, build) in sorted(CASES.items()):
         changed += write(VECTORS / "invalid" / f"{name}.curta", build())
         lines.append(f"{name}.curta\t{status}\t{text}\n")
     changed += write(VECTORS / "invalid" / "expected.tsv", INVALID_HEAD + "".join(lines))
-    for name, text in vector_arithmetic.tables().items():
+    for name, text in arithmetic().items():
         changed += write(VECTORS / "arithmetic" / f"{name}.tsv", text)
     return changed
 
@@ -83,6 +104,16 @@ def check():
             if got != (digest, identity):
                 wrong += 1
                 print(f"{name}: chunk {chunk}: {got}")
+    for name, images, digest, identity in rows(VECTORS / "valid" / "images.tsv"):
+        listed["valid"].add(name)
+        data = (VECTORS / "valid" / name).read_bytes()
+        numbers = [int(number) for number in images.split(",")]
+        triples = list(zip(numbers[::3], numbers[1::3], numbers[2::3]))
+        for batch in (1, 3, len(triples)):
+            got = vector_vision.rows_hash(data, triples, batch)
+            if got != (digest, identity):
+                wrong += 1
+                print(f"{name}: batch {batch}: {got}")
     for name, status, _ in rows(VECTORS / "invalid" / "expected.tsv"):
         listed["invalid"].add(name)
         got = status_of((VECTORS / "invalid" / name).read_bytes())
@@ -96,10 +127,11 @@ def check():
         if present != names:
             wrong += 1
             print(f"{folder}: not in expected.tsv, or absent: {sorted(present ^ names)}")
-    for name, text in vector_arithmetic.tables().items():
+    for name, text in arithmetic().items():
         if (VECTORS / "arithmetic" / f"{name}.tsv").read_text() != text:
             wrong += 1
             print(f"arithmetic/{name}.tsv differs")
+    wrong += check_float.main()
     print(f"{len(listed['valid'])} valid, {len(listed['invalid'])} invalid, {wrong} wrong")
     return wrong
 

@@ -105,7 +105,9 @@ program("vocabulary-plus-1", "bad_program", "one id more than the embed tensor h
         count(20, 5))
 program("output-index", "bad_program", "an output buffer that does not exist", count(24, 13))
 program("output-not-logits", "bad_program", "the output is the selected row", count(24, LAST))
-program("program-zero-field", "bad_padding", "the zero word of the program header", count(28, 1))
+program("input-2", "unknown", "an unknown kind of input", count(28, 2))
+program("input-2e32-1", "unknown", "the largest kind of input", count(28, NONE))
+program("input-images-without-record", "bad_program", "images, but no image record", count(28, 1))
 program("program-31-bytes", "bad_program", "shorter than the program header",
         replace(PROGRAM, bytes(31)))
 program("program-trailing", "bad_program", "a byte after the last op",
@@ -155,11 +157,11 @@ def one_state_heads(f):
 
 def power_of_two(f):
     """A head of 12 elements, and a Hadamard of 8."""
-    operand(GATE, 0, 5, ZG, H, NONE, 0, 8)(f)
+    operand(GATE, 0, 5, ZG, H, NONE, 0, 8, NONE)(f)
 
 
 # Operands
-program("unknown-op", "unknown", "op 11", operand(SELECT, 0, 11))
+program("unknown-op", "unknown", "op 20", operand(SELECT, 0, 20))
 program("op-0", "unknown", "op 0", operand(SELECT, 0, 0))
 program("op-2e32-1", "unknown", "op 2^32 - 1", operand(SELECT, 0, 0xFFFFFFFF))
 program("unused-operand", "bad_program", "a 15th operand of select", operand(SELECT, 15, 1))
@@ -172,7 +174,8 @@ program("embed-words", "bad_program", "words as the embed tensor", operand(EMBED
 program("embed-columns", "bad_program", "an embed tensor of other columns", operand(EMBED, 1, T_DOWN))
 program("embed-rows", "bad_program", "an embed tensor of other rows", operand(EMBED, 1, T_Q))
 program("gamma-grid", "bad_program", "a grid tensor as gamma", operand(NORM, 2, T_EMBED))
-program("norm-kind-2", "bad_program", "an unknown norm", operand(NORM, 4, 2))
+program("norm-kind-0", "bad_program", "norm 0", operand(NORM, 4, 0))
+program("norm-kind-3", "bad_program", "an unknown norm", operand(NORM, 4, 3))
 program("eps-2e40-plus-1", "bad_program", "an eps above its range", operand(NORM, 5, 1, 256))
 program("norm-out-heads", "bad_program", "norm_quant into two scales", operand(NORM, 3, Q))
 program("linear-count-0", "bad_program", "no pairs", operand(QKV, 2, 0, 0, 0, 0, 0, 0, 0))
@@ -208,6 +211,7 @@ program("attend-e-min", "bad_program", "e of -2^31", operand(ATTEND, 7, 1 << 31)
 program("attend-out-heads", "bad_program", "attend into two scales", buffer(O, 12, 2))
 program("gate-width", "bad_program", "gate and up of other widths", operand(GATE, 2, ZK))
 program("activation-0", "bad_program", "activation 0", operand(GATE, 4, 0))
+program("activation-6", "bad_program", "an unknown activation", operand(GATE, 4, 6))
 program("select-fraction", "bad_program", "select changes the fraction", buffer(LAST, 16, 15))
 program("select-rows", "bad_program", "select into rows of tokens", buffer(LAST, 4, 0))
 program("logits-fraction", "bad_program", "logits with another fraction", buffer(OUT, 16, 15))

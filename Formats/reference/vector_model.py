@@ -154,9 +154,9 @@ class Maker:
             weights = [self.weight(name(role), rows, s.width)
                        for role, rows in (("q", s.width), ("k", kv), ("v", kv))]
             p.op(3, a, 3, weights[0], zq, weights[1], zk, weights[2], zv)
-            p.op(5, zq, q, phases, s.pairing, s.hadamard)
-            p.op(6, zk, keys, phases, s.pairing, s.hadamard)
-            p.op(6, zv, values, w.NONE, 0, 0)
+            p.op(5, zq, q, phases, s.pairing, s.hadamard, w.NONE)
+            p.op(6, zk, keys, phases, s.pairing, s.hadamard, w.NONE)
+            p.op(6, zv, values, w.NONE, 0, 0, w.NONE)
             p.op(7, q, keys, values, o, s.window, m, e, s.spread)
             p.op(4, o, self.weight(name("o"), s.width, s.width), x)
             p.op(2, x, self.gamma(name("ff_norm"), s.width), a, 1, *eps, s.spread)

@@ -5,6 +5,7 @@ import hashlib
 
 from curta_file import read_file
 from curta_interpreter import Session
+from vector_decoder import DecoderMaker, DecoderShape
 from vector_model import Coding, Maker, Shape
 from vector_writer import Stream, zstd_frame, zstd_package
 
@@ -47,6 +48,43 @@ SHAPES = {
                     codings={"*": Coding(4, 32, 1), "embed": Coding(4, 32, 3), "head": Coding(8)}),
 }
 
+LOG2E = 94548  # log2(e) in units of 2^-16
+SHAPES.update({
+    "gpt2": DecoderShape(seed=21, layers=2, norm=2, positions=0, bias=True, gate=False, activation=2,
+                         pairing=0, heads=4, kv_heads=4, ff=64, codings={"*": Coding(8)}),
+    "gemma": DecoderShape(seed=22, layers=3, post_norm=True, head_norm=True, activation=2, heads=4,
+                          kv_heads=2, windows=(3, 0), bases=(10000, 1000000), score_cap=2 * LOG2E,
+                          logit_cap=3 << 16, row_fraction=14, context=20,
+                          codings={"*": Coding(4, 32, 1), "embed": Coding(8)}),
+    "pythia": DecoderShape(seed=23, layers=2, norm=2, bias=True, parallel=True, gate=False,
+                           activation=3, heads=2, kv_heads=2, phases=2, ff=96,
+                           codings={"*": Coding(6)}),
+    "relu": DecoderShape(seed=24, norm=2, positions=2, bias=True, gate=False, activation=5, pairing=0,
+                         heads=2, kv_heads=2, width=40, ff=100, vocabulary=7, fraction=12,
+                         row_fraction=20, codings={"*": Coding(5), "positions": Coding(4, 32, 3)}),
+    "quick-gelu": DecoderShape(seed=25, bias=True, head_norm=True, activation=4, pairing=1, heads=4,
+                               kv_heads=1, hadamard=8, spread=32, ff=64, fraction=20,
+                               row_fraction=10, bias_exponents=(29, 33, 31),
+                               codings={"*": Coding(4, 32, 3), "embed": Coding(8)}),
+    "gelu-erf-gate": DecoderShape(seed=26, norm=2, post_norm=True, activation=3, phases=3, heads=1,
+                                  kv_heads=1, width=18, ff=7, vocabulary=3, eps=0, score_cap=1 << 16,
+                                  positions=1, codings={"*": Coding(8), "positions": Coding(0)}),
+    "decoder-extreme": DecoderShape(seed=27, norm=2, positions=0, bias=True, head_norm=True,
+                                    post_norm=True, activation=5, codings=EXTREME, fraction=30,
+                                    row_fraction=0, eps=1 << 40, bias_exponents=(-64, 20, 64),
+                                    score_cap=1 << 26, logit_cap=1 << 26,
+                                    attend_scale=(65535, -64)),
+    "clamps": DecoderShape(seed=29, norm=2, positions=0, bias=True, gate=False, head_norm=True,
+                           post_norm=True, fraction=30, row_fraction=30, eps=1 << 40,
+                           bias_exponents=(30, 31),
+                           codings={"*": Coding(8), "embed": Coding(8, exponent=21),
+                                    "positions": Coding(8, exponent=21)}),
+    "outputs-rows": DecoderShape(seed=28, bias=True, outputs_rows=True, activation=2, eps=77,
+                                 codings={"*": Coding(7)}),
+    "plain-end": DecoderShape(seed=30, plain_end=True, spread=8, ff=24, norm=2,
+                              codings={"*": Coding(8)}),
+})
+
 
 def finish(name, maker, file):
     """The parts of a file that are not in its shape."""
@@ -67,7 +105,8 @@ def finish(name, maker, file):
 
 def build(name):
     """The bytes of one valid vector."""
-    maker = Maker(SHAPES[name])
+    shape = SHAPES[name]
+    maker = (DecoderMaker if isinstance(shape, DecoderShape) else Maker)(shape)
     file = maker.build()
     return finish(name, maker, file).build()
 

@@ -151,10 +151,10 @@ class Tensors:
 
 
 class Program:
-    """Collects buffers, states and ops; gives the section."""
+    """Collects buffers, states and ops; gives the section. `image` is an image record or None."""
 
-    def __init__(self, context, vocabulary):
-        self.context, self.vocabulary, self.output = context, vocabulary, 0
+    def __init__(self, context, vocabulary, image=None):
+        self.context, self.vocabulary, self.output, self.image = context, vocabulary, 0, image
         self.buffers, self.states, self.ops = [], [], []
 
     def buffer(self, kind, rows, width, slot, scales=None, fraction=0):
@@ -177,7 +177,8 @@ class Program:
         """The bytes of the program section."""
         slots = 1 + max(record[5] for record in self.buffers)
         out = struct.pack("<8I", len(self.buffers), len(self.states), len(self.ops), slots,
-                          self.context, self.vocabulary, self.output, 0)
+                          self.context, self.vocabulary, self.output, int(self.image is not None))
+        out += struct.pack("<8I", *self.image) if self.image else b""
         for record in self.buffers:
             out += struct.pack("<IIIIiI8x", *record)
         for record in self.states:

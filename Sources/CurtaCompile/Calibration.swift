@@ -1,56 +1,62 @@
-// How large the residual stream gets: it decides where the point of the fixed-point sum lies.
+// How large activations get: it decides where the points of the fixed-point rows lie.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaTensor
 import Glibc
 
-/// Tokens that the model itself makes, the same on every run.
+/// Two sequences of tokens that need no text, the same on every run.
 ///
-/// The tokens hang on float arithmetic, so another BLAS may draw others; what is kept of them is
-/// one power of two with a factor of four to spare.
+/// What is kept of them are powers of two with a factor of 16 to spare.
 enum Calibration {
   /// Tokens in one sequence, at most.
   static let length = 256
 
-  /// Largest |x| of the residual stream over two sequences and all rows of the embedding.
+  /// The largest magnitudes over two sequences and all rows of the embedding.
   ///
-  /// One sequence begins with `begin` (or token 0) and goes on with tokens drawn from the model at
-  /// temperature 1; the other is `length` token ids evenly spaced over the vocabulary. Costs two
-  /// forward passes of `length` tokens, one of them token by token.
-  static func largestResidual(_ weights: DecoderWeights, begin: Int32?) -> Float {
+  /// One sequence is `begin` (or token 0) and pseudo-random tokens, the other is `length` token ids
+  /// evenly spaced over the vocabulary. Reads the source a layer at a time. Throws what reading
+  /// throws, and `ConversionError` for activations that are not finite.
+  static func ranges(_ source: DecoderSource, begin: Int32?) throws -> ActivationRanges {
+    let d = source.description
     let recorder = ActivationRecorder()
-    var decoder = FloatDecoder(weights, transform: recorder.transform)
-    let d = weights.description
+    let runner = LayerRunner(d, recorder.transform)
     let count = min(length, d.contextLength)
-
     var generator = RandomNumbers(seed: 0)
-    var state = FloatDecoderState(d)
-    var token = begin ?? 0
-    for _ in 0..<count {
-      let logits = decoder.forward(tokens: [token], state: &state)
-      token = draw(logits.row(0), generator.unit())
+    let drawn = (1..<max(count, 1)).map { _ in
+      Int32(Int(generator.next() >> 33) % d.vocabularySize)
     }
-
     let spread = min(count, d.vocabularySize)
-    var fresh = FloatDecoderState(d)
-    let ids = (0..<spread).map { Int32($0 * d.vocabularySize / spread) }
-    _ = decoder.forward(tokens: ids, state: &fresh)
-    return max(recorder.maximum(.residual), largestMagnitude(weights.embedding.values))
-  }
+    let sequences = [
+      [begin ?? 0] + drawn, (0..<spread).map { Int32($0 * d.vocabularySize / spread) },
+    ]
 
-  /// The token at `unit`, 0 ..< 1, of the cumulative probabilities.
-  private static func draw(_ logits: ArraySlice<Float>, _ unit: Double) -> Int32 {
-    let probabilities = logSoftmax(logits).map { exp($0) }
-    var rest = unit
-    for (index, probability) in probabilities.enumerated() {
-      rest -= probability
-      if rest < 0 { return Int32(index) }
+    var streams: [Matrix] = []
+    var largest: Float = 0
+    do {
+      let ends = try source.ends()
+      largest = largestMagnitude(ends.embedding.values)
+      streams = sequences.map { runner.embed($0, ends) }
     }
-    return Int32(argmax(logits))
+    for index in 0..<d.layers {
+      let layer = try source.layer(index)
+      for i in streams.indices {
+        var cache = LayerCache()
+        runner.run(layer, index, &streams[i], from: 0, &cache)
+      }
+    }
+    largest = max(largest, recorder.maximum(.residual))
+    guard largest.isFinite, streams.allSatisfy({ $0.values.allSatisfy(\.isFinite) }) else {
+      throw ConversionError.unsupported([
+        "activations beyond float32: the residual stream is not finite; check the weights"
+      ])
+    }
+    return ActivationRanges(residual: largest, epsilon: d.normEpsilon) { site, layer in
+      recorder.maximum(site, layer: layer)
+    }
   }
 }
 
-/// The generator of `Formats/curta-arithmetic.md` section 6.
+/// The generator of `Formats/curta-arithmetic.md` section 7.
 private struct RandomNumbers {
   private var state: UInt64
 
@@ -62,28 +68,47 @@ private struct RandomNumbers {
     state = z == 0 ? 1 : z
   }
 
-  /// A number in 0 ..< 1.
-  mutating func unit() -> Double {
+  mutating func next() -> UInt64 {
     state ^= state >> 12
     state ^= state << 25
     state ^= state >> 27
-    return Double((state &* 0x2545_F491_4F6C_DD1D) >> 11) * 0x1p-53
+    return state &* 0x2545_F491_4F6C_DD1D
   }
 }
 
-/// The fixed point of the residual stream.
-struct ResidualScale: Equatable, Sendable {
-  /// F: the stream holds x · 2^F.
+/// Where the points of a decoder's fixed-point rows lie.
+struct ActivationRanges {
+  let residual: FixedPoint
+  private let epsilon: Float
+  private let maximum: (ActivationSite, Int) -> Float
+
+  init(
+    residual: Float, epsilon: Float, maximum: @escaping (ActivationSite, Int) -> Float = { _, _ in 1 }
+  ) {
+    self.residual = FixedPoint(largest: residual, epsilon: epsilon)
+    self.epsilon = epsilon
+    self.maximum = maximum
+  }
+
+  /// The point of the rows at a site of one layer.
+  func point(_ site: ActivationSite, layer: Int) -> FixedPoint {
+    FixedPoint(largest: maximum(site, layer), epsilon: epsilon)
+  }
+}
+
+/// The fixed point of a row, and the epsilon of a norm that reads it.
+struct FixedPoint: Equatable, Sendable {
+  /// F: the row holds x · 2^F.
   var fraction: Int
   /// The norms' epsilon in units of 2^(−2F). 0 where it is below half a unit; the runtime then
   /// takes a sum of squares of 0 for 1.
   var epsilon: UInt64
 
-  /// Leaves room for four times the largest magnitude that was seen.
+  /// Leaves room for 16 times the largest magnitude that was seen.
   init(largest: Float, epsilon: Float) {
     var fraction = 30
-    if largest > 0 {
-      fraction = Int(log2(0x1p31 / (4 * Double(largest))).rounded(.down))
+    if largest > 0, largest.isFinite {
+      fraction = Int(log2(0x1p31 / (16 * Double(largest))).rounded(.down))
       fraction = min(30, max(0, fraction))
     }
     func scaled() -> Double { (Double(epsilon) * pow(4, Double(fraction)) + 0.5).rounded(.down) }

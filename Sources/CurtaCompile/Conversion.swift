@@ -9,7 +9,7 @@ import Foundation
 
 /// A conversion: what to read, how to quantize it.
 public struct Conversion: Sendable {
-  /// A Hugging Face folder or a llama2.c `.bin`.
+  /// A Hugging Face folder, a GGUF file or a llama2.c `.bin`.
   public var source: String
   /// A tokenizer to use instead of the one beside the weights.
   public var tokenizer: String?
@@ -51,12 +51,13 @@ public struct Conversion: Sendable {
         operation: "write", path: output, reason: "it is a file of the checkpoint")
     }
     let contents = try Conversion.contents(
-      checkpoint, name: modelName, recipe: recipe, progress: progress)
+      checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
     progress(.writing)
     let sizes = try writeCurta(contents, to: output, codec: codec, verify: check)
     return ConversionReport(
-      sizes: sizes, recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
-      float32Bytes: checkpoint.floatBytes, duration: clock.now - start)
+      sizes: sizes, recipe: recipe.name, parameters: checkpoint.source.parameterCount,
+      float32Bytes: checkpoint.floatBytes, duration: clock.now - start,
+      chatNote: checkpoint.chat.note)
   }
 
   /// Says before the work begins that it could not be written. Throws `WriteError`.
@@ -75,16 +76,17 @@ public struct Conversion: Sendable {
     }
   }
 
-  /// Everything that goes into the file of a checkpoint.
+  /// Everything that goes into the file of a checkpoint, its tensors compressed with `codec`.
   public static func contents(
-    _ checkpoint: Checkpoint, name: String, recipe: Recipe,
+    _ checkpoint: Checkpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
-        weights: checkpoint.weights, recipe: recipe, begin: checkpoint.bos, progress: progress
+        source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
+        progress: progress
       ).run()
     }
     return FileContents(
@@ -95,7 +97,7 @@ public struct Conversion: Sendable {
   /// Name of the source without its folder and ending.
   private var modelName: String {
     let url = URL(fileURLWithPath: source).standardizedFileURL
-    return url.pathExtension == "bin"
+    return ["bin", "gguf"].contains(url.pathExtension)
       ? url.deletingPathExtension().lastPathComponent : url.lastPathComponent
   }
 
@@ -117,6 +119,8 @@ public struct ConversionReport: Sendable {
   /// Bytes of all parameters as float32.
   public var float32Bytes: Int
   public var duration: Duration
+  /// What the chat template has that the file has not; nil when nothing is left out.
+  public var chatNote: String?
 
   /// How many times smaller the file is than its parameters as float32.
   public var ratio: Double { Double(float32Bytes) / Double(sizes.fileSize) }

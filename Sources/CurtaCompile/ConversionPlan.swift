@@ -28,10 +28,11 @@ public struct ConversionPlan: Sendable, Equatable {
   /// Bytes of all tensors; header, directory, padding and program come on top.
   public var tensorBytes: Int { tensors.reduce(0) { $0 + $1.bytes } }
 
-  /// The plan of a checkpoint that is in memory. Throws `ConversionError` or `ImportError`.
+  /// The plan of a checkpoint, whose tensors are not read. Throws `ConversionError` or
+  /// `ImportError`.
   public init(_ checkpoint: Checkpoint, recipe: Recipe) throws {
-    let d = checkpoint.weights.description
-    try Lowering.checkLimits(d)
+    let d = checkpoint.source.description.withoutNormBiases
+    try d.checkLimits()
     tensors = TensorInventory(d).tensors.map { tensor in
       guard let role = tensor.role else {
         return Tensor(
@@ -45,7 +46,7 @@ public struct ConversionPlan: Sendable, Equatable {
         bytes: recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role))
     }
     tokenizerBytes = try tokenizerSection(of: checkpoint).count
-    parameters = checkpoint.weights.parameterCount
+    parameters = checkpoint.source.parameterCount
     float32Bytes = checkpoint.floatBytes
   }
 }

@@ -1,4 +1,4 @@
-// The integer program of a Llama-style decoder: curta-program.md section 3, layer after layer.
+// The integer program of a decoder: curta-program.md section 3, layer after layer.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
@@ -6,90 +6,91 @@ import CurtaTensor
 import CurtaWrite
 import Glibc
 
-/// A real number as m · 2^−e with 2^15 <= m < 2^16.
-struct Dyadic: Equatable, Sendable {
-  let mantissa: Int
-  let exponent: Int
-
-  /// The nearest one to a positive number.
-  init(_ value: Double) {
-    precondition(value > 0 && value.isFinite)
-    var exponent = 15 - Int(value.exponent)
-    var mantissa = Int(scalbn(value, exponent).rounded())
-    if mantissa == 1 << 16 {
-      mantissa = 1 << 15
-      exponent -= 1
-    }
-    self.mantissa = mantissa
-    self.exponent = exponent
-  }
-}
-
-/// Writes down the program of a decoder; the buffers of one layer serve all of them.
+/// Writes down the program of a decoder; layers share buffers of the same kind.
 struct DecoderProgram {
-  private let d: DecoderDescription
-  private let tensors: TensorInventory
-  private let scale: ResidualScale
-  private let rotation: Rotation
-  private let spreading: Spreading
+  let d: DecoderDescription
+  let tensors: TensorInventory
+  let ranges: ActivationRanges
+  let spreading: Spreading
 
   private var buffers: [BufferDescription] = []
-  private var ops: [ProgramOp] = []
+  private var named: [BufferKey: Int] = [:]
+  var ops: [ProgramOp] = []
 
   /// The program with its slots assigned. Throws `WriteError`.
   static func make(
-    _ d: DecoderDescription, _ tensors: TensorInventory, _ scale: ResidualScale
+    _ d: DecoderDescription, _ tensors: TensorInventory, _ ranges: ActivationRanges
   ) throws(WriteError) -> ProgramDescription {
-    var builder = DecoderProgram(d, tensors, scale)
+    var builder = DecoderProgram(d, tensors, ranges)
     var program = builder.build()
     try program.assignSlots()
     return program
   }
 
-  private init(_ d: DecoderDescription, _ tensors: TensorInventory, _ scale: ResidualScale) {
+  private init(_ d: DecoderDescription, _ tensors: TensorInventory, _ ranges: ActivationRanges) {
     self.d = d
     self.tensors = tensors
-    self.scale = scale
-    rotation = Rotation(
-      phases: tensors.phases, pairing: d.ropePairing == .interleaved ? .interleaved : .halfSplit)
+    self.ranges = ranges
     spreading = Spreading(d)
   }
 
-  /// log2(e) / √headWidth, and without the factor that the Hadamards of q and k bring in.
-  private var scoreScale: Dyadic {
-    let width = Double(d.headWidth)
-    return Dyadic(log2(M_E) / width.squareRoot() / Double(max(spreading.head, 1)))
+  // MARK: - Buffers
+
+  /// A buffer is known by what it is for and, where it is fixed, by its point.
+  private struct BufferKey: Hashable {
+    let name: String
+    let fraction: Int
   }
 
-  private mutating func buffer(
-    _ kind: BufferDescription.Kind, _ width: Int, rows: RowCount = .tokens
+  /// The buffer of that name, made when it is first asked for.
+  mutating func buffer(
+    _ name: String, _ kind: BufferDescription.Kind, _ width: Int, rows: RowCount = .tokens
   ) -> Int {
+    var fraction = -1
+    if case .fixed(let own) = kind { fraction = own }
+    let key = BufferKey(name: name, fraction: fraction)
+    if let index = named[key] { return index }
     buffers.append(BufferDescription(kind, rows: rows, width: width))
+    named[key] = buffers.count - 1
     return buffers.count - 1
   }
 
-  private mutating func build() -> ProgramDescription {
-    let x = buffer(.fixed(fraction: scale.fraction), d.width)
-    let layer = LayerBuffers(
-      x: x, input: buffer(.codes8(scales: 1), d.width),
-      query: buffer(.scaled, d.queryWidth), key: buffer(.scaled, d.keyValueWidth),
-      value: buffer(.scaled, d.keyValueWidth),
-      queryCodes: buffer(.codes8(scales: d.queryHeads), d.queryWidth),
-      mixed: buffer(.codes8(scales: 1), d.queryWidth),
-      gate: buffer(.scaled, d.feedForwardWidth), up: buffer(.scaled, d.feedForwardWidth),
-      product: buffer(.codes8(scales: 1), d.feedForwardWidth))
-    ops.append(.embed(weight: tensors.embedding, out: x, hadamard: spreading.model))
-    for index in 0..<d.layers { appendLayer(index, layer) }
+  /// The residual stream.
+  var residual: Int {
+    mutating get { buffer("x", .fixed(fraction: ranges.residual.fraction), d.width) }
+  }
 
-    let last = buffer(.fixed(fraction: scale.fraction), d.width, rows: .outputs)
-    let headInput = buffer(.codes8(scales: 1), d.width, rows: .outputs)
-    let logits = buffer(.fixed(fraction: 16), d.vocabularySize, rows: .outputs)
+  /// The norm that reads rows of a point.
+  func norm(_ point: FixedPoint) -> NormOperands {
+    NormOperands(kind: d.norm == .layer ? .layer : .rms, epsilon: point.epsilon)
+  }
+
+  // MARK: - Before and after the layers
+
+  private mutating func build() -> ProgramDescription {
+    let x = residual
+    ops.append(.embed(weight: tensors.embedding, out: x, hadamard: spreading.model))
+    if let positions = tensors.index(.positions) {
+      ops.append(.addPosition(weight: positions, sum: x))
+    }
+    for index in 0..<d.layers { appendLayer(index) }
+
+    let point = ranges.residual
+    let last = buffer("last", .fixed(fraction: point.fraction), d.width, rows: .outputs)
+    let headInput = buffer("head_input", .codes8(scales: 1), d.width, rows: .outputs)
+    let logits = buffer("logits", .fixed(fraction: 16), d.vocabularySize, rows: .outputs)
     ops.append(.select(input: x, out: last))
     ops.append(
       .normQuant(
-        input: last, gamma: tensors.finalNorm, out: headInput, epsilon: scale.epsilon,
+        input: last, gamma: tensors.index(.finalNorm)!, out: headInput, norm: norm(point),
         hadamard: spreading.model))
     ops.append(.logits(input: headInput, weight: tensors.head, out: logits))
+    if let bias = tensors.index(.headBias) {
+      ops.append(.bias(input: logits, bias: bias, out: logits))
+    }
+    if let cap = d.logitCap {
+      ops.append(.softCap(sum: logits, cap: Int((cap * 0x1p16).rounded())))
+    }
     return ProgramDescription(
       buffers: buffers,
       states: [StateDescription](
@@ -97,45 +98,16 @@ struct DecoderProgram {
         count: 2 * d.layers),
       ops: ops, context: d.contextLength, vocabulary: d.vocabularySize, output: logits)
   }
+}
 
-  /// Indices of the buffers that the layers share.
-  private struct LayerBuffers {
-    let x, input, query, key, value, queryCodes, mixed, gate, up, product: Int
+extension DecoderDescription {
+  /// log2(e) times the factor of the scores, without the factor that Hadamards of q and k bring in.
+  func scoreFactor(_ spreading: Spreading) -> Double {
+    log2(M_E) * scoreScale / Double(max(spreading.head, 1))
   }
 
-  private mutating func appendLayer(_ index: Int, _ b: LayerBuffers) {
-    func weight(_ part: TensorInventory.Part) -> Int { tensors.index(part, layer: index) }
-    let (keys, values) = (2 * index, 2 * index + 1)
-    let score = scoreScale
-    ops += [
-      .normQuant(
-        input: b.x, gamma: weight(.attentionNorm), out: b.input, epsilon: scale.epsilon,
-        hadamard: spreading.model),
-      .linear(
-        input: b.input,
-        parts: [
-          LinearPart(weight: weight(.query), out: b.query),
-          LinearPart(weight: weight(.key), out: b.key),
-          LinearPart(weight: weight(.value), out: b.value),
-        ]),
-      .headQuant(input: b.query, out: b.queryCodes, rotation: rotation, hadamard: spreading.head),
-      .cacheAppend(input: b.key, state: keys, rotation: rotation, hadamard: spreading.head),
-      .cacheAppend(input: b.value, state: values, rotation: nil),
-      .attend(
-        query: b.queryCodes, keys: keys, values: values, out: b.mixed, window: 0,
-        mantissa: score.mantissa, exponent: score.exponent, hadamard: spreading.attention),
-      .linearAdd(input: b.mixed, weight: weight(.output), sum: b.x),
-      .normQuant(
-        input: b.x, gamma: weight(.feedForwardNorm), out: b.input, epsilon: scale.epsilon,
-        hadamard: spreading.model),
-      .linear(
-        input: b.input,
-        parts: [
-          LinearPart(weight: weight(.gate), out: b.gate),
-          LinearPart(weight: weight(.up), out: b.up),
-        ]),
-      .gateQuant(gate: b.gate, up: b.up, out: b.product, hadamard: spreading.feedForward),
-      .linearAdd(input: b.product, weight: weight(.down), sum: b.x),
-    ]
+  /// The cap of the scores as `attend` takes it; 0 is none.
+  var scoreCapOperand: Int {
+    scoreCap.map { Int(($0 * log2(M_E) * 0x1p16).rounded()) } ?? 0
   }
 }

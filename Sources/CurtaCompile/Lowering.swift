@@ -18,69 +18,88 @@ public enum ConversionStage: Sendable, Equatable {
 
 /// Turns a decoder into tensors and a program.
 struct Lowering {
-  let weights: DecoderWeights
+  let source: DecoderSource
   let recipe: Recipe
+  let codec: CodecChoice
   /// The token that texts begin with, for calibration.
   let begin: Int32?
   let progress: (ConversionStage) -> Void
 
-  /// Quantizes tensor by tensor; beside the float weights only the results are in memory.
+  /// Quantizes layer by layer; beside the packed results one layer's floats are in memory.
   ///
-  /// Throws `ConversionError` or `WriteError`.
+  /// Throws what reading throws, `ConversionError` or `WriteError`.
   func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
-    let d = weights.description
-    try Lowering.checkLimits(d)
+    let source = source.foldingNormBiases()
+    let d = source.description
+    try d.checkLimits()
     progress(.calibrating)
-    let largest = Calibration.largestResidual(weights, begin: begin)
-    guard largest.isFinite else {
-      throw ConversionError.unsupported([
-        "activations beyond float32: the residual stream is not finite; check the weights"
-      ])
-    }
-    let scale = ResidualScale(largest: largest, epsilon: d.normEpsilon)
+    let ranges = try Calibration.ranges(source, begin: begin)
     let inventory = TensorInventory(d)
-    let program = try DecoderProgram.make(d, inventory, scale)
-    var contents: [TensorContents] = []
-    contents.reserveCapacity(inventory.tensors.count)
-    for (index, tensor) in inventory.tensors.enumerated() {
-      progress(
-        .quantizing(name: tensor.name, index: index, count: inventory.tensors.count))
-      contents.append(try quantize(tensor))
-    }
-    return (contents, program)
-  }
+    let program = try DecoderProgram.make(d, inventory, ranges)
 
-  private func quantize(_ tensor: PlannedTensor) throws(ConversionError) -> TensorContents {
-    do throws(QuantizeError) {
-      guard let role = tensor.role else {
-        let d = weights.description
-        let phases = try PhaseTable.increments(base: d.ropeBase, width: d.headWidth)
-        return TensorContents(QuantizedTensor(name: tensor.name, .words(phases)))
+    let planned = inventory.tensors
+    var packed: [TensorContents] = []
+    packed.reserveCapacity(planned.count)
+    func add(_ values: [Matrix]) throws {
+      packed += try pack(values, planned, from: packed.count)
+    }
+    var lastValues: [Matrix] = []
+    do {
+      let ends = try source.ends()
+      try add(inventory.firstParts.map { $0.values(ends, d) })
+      if inventory.lastParts.contains(.head) {
+        // Read again when it is its turn: it is as large as the embedding.
+      } else {
+        lastValues = inventory.lastParts.map { $0.values(ends, d) }
       }
-      let block = Spreading(weights.description).block(of: role)
-      let values = Spreading.turned(tensor.values(weights), block: block)
-      return TensorContents(try recipe.quantize(values, name: tensor.name, role: role))
-    } catch {
-      throw .tensor(name: tensor.name, error)
     }
+    for index in 0..<d.layers {
+      let layer = try source.layer(index)
+      try add(inventory.layerParts.map { $0.values(layer) })
+    }
+    if lastValues.isEmpty {
+      let ends = try source.ends()
+      lastValues = inventory.lastParts.map { $0.values(ends, d) }
+    }
+    try add(lastValues)
+    for table in d.rotary {
+      let name = planned[packed.count].name
+      progress(.quantizing(name: name, index: packed.count, count: planned.count))
+      packed.append(try phases(table, name))
+    }
+    return (packed, program)
   }
 
-  /// Lists everything about the model that passes a limit of the format.
-  static func checkLimits(_ d: DecoderDescription) throws(ConversionError) {
-    let limits: [(String, Int, UInt32)] = [
-      ("context", d.contextLength, Limits.context),
-      ("width", d.width, Limits.codesWidth),
-      ("feed-forward width", d.feedForwardWidth, Limits.codesWidth),
-      ("width of all query heads", d.queryWidth, Limits.codesWidth),
-      ("vocabulary", d.vocabularySize, Limits.rows),
-      ("query heads", d.queryHeads, Limits.heads),
-      ("width of a head", d.headWidth, Limits.headWidth),
-      ("caches", 2 * d.layers, Limits.states),
-    ]
-    let passed = limits.filter { $0.1 > Int($0.2) }
-    guard passed.isEmpty else {
-      throw .unsupported(passed.map { "\($0.0): \($0.1) (at most \($0.2))" })
+  /// Quantizes and packs tensors; `first` is the place of the first in the file.
+  private func pack(
+    _ values: [Matrix], _ planned: [PlannedTensor], from first: Int
+  ) throws -> [TensorContents] {
+    let spreading = Spreading(source.description)
+    var contents: [TensorContents] = []
+    for (offset, values) in values.enumerated() {
+      let tensor = planned[first + offset]
+      guard let role = tensor.role else { preconditionFailure("\(tensor.name) has no values") }
+      progress(.quantizing(name: tensor.name, index: first + offset, count: planned.count))
+      do throws(QuantizeError) {
+        let turned = Spreading.turned(values, block: spreading.block(of: role))
+        contents.append(
+          TensorContents(try recipe.quantize(turned, name: tensor.name, role: role)))
+      } catch {
+        throw ConversionError.tensor(name: tensor.name, error)
+      }
     }
+    return try TensorContents.packed(contents, codec)
+  }
+
+  private func phases(_ table: RotaryTable, _ name: String) throws -> TensorContents {
+    let words: WordsTensor
+    do throws(QuantizeError) {
+      words = try PhaseTable.increments(frequencies: table.frequencies)
+    } catch {
+      throw ConversionError.tensor(name: name, error)
+    }
+    let tensor = TensorContents(QuantizedTensor(name: name, .words(words)))
+    return try TensorContents.packed([tensor], codec)[0]
   }
 }
 

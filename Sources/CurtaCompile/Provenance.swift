@@ -1,4 +1,4 @@
-// What a file says of its origin: source hashes, recipe, tool, sizes, suggested sampling.
+// What a file says of its origin and use: source hashes, recipe, tool, sizes, sampling, chat.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaImport
@@ -53,7 +53,7 @@ enum Provenance {
       "recipe": .text(recipe.name),
       "tool": .text(converterName),
       "architecture": .text("llama"),
-      "parameters": .integer(UInt64(checkpoint.weights.parameterCount)),
+      "parameters": .integer(UInt64(checkpoint.source.parameterCount)),
       "float32.bytes": .integer(UInt64(checkpoint.floatBytes)),
     ]
     let defaults = checkpoint.defaults
@@ -63,6 +63,10 @@ enum Provenance {
     if let topK = defaults.topK { entries["sampling.top_k"] = .integer(UInt64(topK)) }
     if let topP = defaults.topP {
       entries["sampling.top_p.q16"] = .integer(UInt64((topP * 0x1p16).rounded()))
+    }
+    if let chat = checkpoint.chat.form {
+      for (key, value) in chat.integerEntries { entries[key] = .integer(value) }
+      for (key, text) in chat.textEntries { entries[key] = .text(text) }
     }
     return entries
   }

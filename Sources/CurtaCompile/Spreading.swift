@@ -10,17 +10,17 @@ import CurtaTensor
 /// a whole row of int8 codes. A Hadamard spreads each over its block (QuaRot, Ashkboos et al. 2024,
 /// here with the norm's weights applied first). The weights that multiply the row are turned the
 /// other way when the file is made, so the product stays the same.
-struct Spreading: Equatable, Sendable {
+public struct Spreading: Equatable, Sendable {
   /// Rows of the model's width: the inputs of attention, feed-forward and head.
-  let model: Int
+  package let model: Int
   /// Rows of all query heads: the input of the output projection.
-  let attention: Int
+  package let attention: Int
   /// Rows of the feed-forward width: the input of the down projection.
-  let feedForward: Int
+  package let feedForward: Int
   /// A head of q and of k.
-  let head: Int
+  package let head: Int
 
-  init(_ d: DecoderDescription) {
+  public init(_ d: DecoderDescription) {
     model = Spreading.block(d.width)
     attention = Spreading.block(d.queryWidth)
     feedForward = Spreading.block(d.feedForwardWidth)
@@ -33,21 +33,42 @@ struct Spreading: Equatable, Sendable {
     return largest >= 4 ? largest : 0
   }
 
+  /// The block of the rows that are quantized at a site.
+  public subscript(site: ActivationSite) -> Int {
+    switch site {
+    case .attentionInput, .feedForwardInput, .headInput: model
+    case .query, .key: head
+    case .attentionOutput: attention
+    case .feedForwardProduct: feedForward
+    case .value, .residual, .queryRow, .keyRow, .valueRow, .gateRow, .upRow, .attentionResult,
+      .feedForwardResult:
+      0
+    }
+  }
+
   /// The block of the row that a tensor multiplies.
-  func block(of role: TensorRole) -> Int {
+  package func block(of role: TensorRole) -> Int {
     switch role {
     case .embedding, .head, .query, .key, .value, .gate, .up: model
     case .output: attention
     case .down: feedForward
-    case .norm: 0
+    case .norm, .bias, .position: 0
     }
   }
 
   /// W H / block, for a row x that arrives as H x.
-  static func turned(_ weight: Matrix, block: Int) -> Matrix {
+  package static func turned(_ weight: Matrix, block: Int) -> Matrix {
     guard block > 0 else { return weight }
     var result = weight
     hadamard(&result.values, block: block, scale: 1 / Float(block))
+    return result
+  }
+
+  /// W of `turned(W)`.
+  package static func turnedBack(_ weight: Matrix, block: Int) -> Matrix {
+    guard block > 0 else { return weight }
+    var result = weight
+    hadamard(&result.values, block: block, scale: 1)
     return result
   }
 }

@@ -5,90 +5,229 @@ import CurtaQuantize
 import CurtaTensor
 
 /// A tensor that a file will hold.
-struct PlannedTensor: Sendable {
-  let name: String
+package struct PlannedTensor: Sendable {
+  package let name: String
   /// nil for the phases of rotary positions, which are constants.
-  let role: TensorRole?
-  let rows: Int
-  let columns: Int
-  /// Its float values [rows][columns]; empty for the phases.
-  let values: @Sendable (DecoderWeights) -> Matrix
+  package let role: TensorRole?
+  package let rows: Int
+  package let columns: Int
 }
 
 /// The tensors of a decoder in the order of the file, and where each is.
-struct TensorInventory: Sendable {
-  /// The tensors of one layer, in order.
-  enum Part: Int, CaseIterable {
-    case attentionNorm, query, key, value, output, feedForwardNorm, gate, up, down
-  }
+///
+/// Its norms have no bias (`DecoderSource.foldingNormBiases`).
+package struct TensorInventory: Sendable {
+  package let tensors: [PlannedTensor]
+  package let firstParts: [EndPart]
+  package let layerParts: [LayerPart]
+  package let lastParts: [EndPart]
+  private let d: DecoderDescription
 
-  let tensors: [PlannedTensor]
-  let layers: Int
-  let tiedHead: Bool
-
-  var embedding: Int { 0 }
-  func index(_ part: Part, layer: Int) -> Int { 1 + layer * Part.allCases.count + part.rawValue }
-  var finalNorm: Int { 1 + layers * Part.allCases.count }
-  /// A tied head is the embedding.
-  var head: Int { tiedHead ? embedding : finalNorm + 1 }
-  var phases: Int { finalNorm + (tiedHead ? 1 : 2) }
-
-  init(_ d: DecoderDescription) {
-    layers = d.layers
-    tiedHead = d.tiedHead
-    var tensors = [
-      PlannedTensor(
-        name: "embedding", role: .embedding, rows: d.vocabularySize, columns: d.width
-      ) { $0.embedding }
-    ]
-    for layer in 0..<d.layers {
-      tensors += Part.allCases.map { PlannedTensor(part: $0, layer: layer, d) }
-    }
-    tensors.append(
-      PlannedTensor(name: "final_norm", role: .norm, rows: 1, columns: d.width) {
-        rowMatrix($0.finalNorm)
-      })
-    if !d.tiedHead {
+  package init(_ d: DecoderDescription) {
+    self.d = d
+    firstParts = [.embedding, .positions].filter { $0.isPresent(in: d) }
+    layerParts = LayerPart.allCases.filter { $0.isPresent(in: d.parts) }
+    lastParts = [.finalNorm, .head, .headBias].filter { $0.isPresent(in: d) }
+    var tensors = firstParts.map { $0.planned(d) }
+    for layer in 0..<d.layers { tensors += layerParts.map { $0.planned(d, layer: layer) } }
+    tensors += lastParts.map { $0.planned(d) }
+    for (index, table) in d.rotary.enumerated() {
       tensors.append(
-        PlannedTensor(name: "head", role: .head, rows: d.vocabularySize, columns: d.width) {
-          $0.head ?? $0.embedding
-        })
+        PlannedTensor(
+          name: d.rotary.count == 1 ? "rotary_phases" : "rotary_phases.\(index)", role: nil,
+          rows: 1, columns: table.frequencies.count))
     }
-    tensors.append(
-      PlannedTensor(name: "rotary_phases", role: nil, rows: 1, columns: d.headWidth / 2) { _ in
-        Matrix(rows: 0, columns: 0)
-      })
     self.tensors = tensors
   }
+
+  /// Place of a tensor of a layer; nil where the decoder has none.
+  package func index(_ part: LayerPart, layer: Int) -> Int? {
+    layerParts.firstIndex(of: part).map { firstParts.count + layer * layerParts.count + $0 }
+  }
+
+  /// Place of a tensor outside the layers; nil where the decoder has none.
+  package func index(_ part: EndPart) -> Int? {
+    if let place = firstParts.firstIndex(of: part) { return place }
+    let last = lastParts.firstIndex(of: part)
+    return last.map { firstParts.count + d.layers * layerParts.count + $0 }
+  }
+
+  package var embedding: Int { 0 }
+  /// A tied head is the embedding.
+  package var head: Int { index(.head) ?? embedding }
+  package func phases(_ table: Int) -> Int { tensors.count - d.rotary.count + table }
 }
 
-extension PlannedTensor {
-  fileprivate init(part: TensorInventory.Part, layer: Int, _ d: DecoderDescription) {
-    func make(
-      _ name: String, _ role: TensorRole, _ rows: Int, _ columns: Int,
-      _ values: @escaping @Sendable (DecoderLayer) -> Matrix
-    ) -> PlannedTensor {
-      PlannedTensor(name: "layers.\(layer).\(name)", role: role, rows: rows, columns: columns) {
-        values($0.layers[layer])
-      }
+/// A tensor outside the layers.
+package enum EndPart: String {
+  case embedding
+  case positions
+  case finalNorm = "final_norm"
+  case head
+  case headBias = "head_bias"
+
+  package func isPresent(in d: DecoderDescription) -> Bool {
+    switch self {
+    case .embedding, .finalNorm: true
+    case .positions: d.parts.contains(.positions)
+    case .head: !d.tiedHead
+    case .headBias: d.parts.contains(.headBias)
     }
-    switch part {
-    case .attentionNorm:
-      self = make("attention_norm", .norm, 1, d.width) { rowMatrix($0.attentionNorm) }
-    case .query: self = make("query", .query, d.queryWidth, d.width) { $0.query }
-    case .key: self = make("key", .key, d.keyValueWidth, d.width) { $0.key }
-    case .value: self = make("value", .value, d.keyValueWidth, d.width) { $0.value }
-    case .output: self = make("output", .output, d.width, d.queryWidth) { $0.output }
-    case .feedForwardNorm:
-      self = make("feed_forward_norm", .norm, 1, d.width) { rowMatrix($0.feedForwardNorm) }
-    case .gate: self = make("gate", .gate, d.feedForwardWidth, d.width) { $0.gate }
-    case .up: self = make("up", .up, d.feedForwardWidth, d.width) { $0.up }
-    case .down: self = make("down", .down, d.width, d.feedForwardWidth) { $0.down }
+  }
+
+  package func planned(_ d: DecoderDescription) -> PlannedTensor {
+    let (role, rows, columns): (TensorRole, Int, Int) =
+      switch self {
+      case .embedding: (.embedding, d.vocabularySize, d.width)
+      case .positions: (.position, d.contextLength, d.width)
+      case .finalNorm: (.norm, 1, d.width)
+      case .head: (.head, d.vocabularySize, d.width)
+      case .headBias: (.bias, 1, d.vocabularySize)
+      }
+    return PlannedTensor(name: rawValue, role: role, rows: rows, columns: columns)
+  }
+
+  /// Its values; the decoder has it.
+  package func values(_ ends: DecoderEnds, _ d: DecoderDescription) -> Matrix {
+    switch self {
+    case .embedding: ends.embedding
+    case .positions: ends.positions!.taking(d.contextLength)
+    case .finalNorm: Matrix(row: ends.finalNorm.weight)
+    case .head: ends.head!
+    case .headBias: Matrix(row: ends.headBias!)
+    }
+  }
+
+  /// Puts values read back from a file in their place.
+  package func set(_ values: Matrix, in ends: inout DecoderEnds) {
+    switch self {
+    case .embedding: ends.embedding = values
+    case .positions: ends.positions = values
+    case .finalNorm: ends.finalNorm = NormLayer(values.values)
+    case .head: ends.head = values
+    case .headBias: ends.headBias = values.values
     }
   }
 }
 
-/// A vector as a matrix of one row.
-private func rowMatrix(_ values: [Float]) -> Matrix {
-  Matrix(rows: 1, columns: values.count, values: values)
+/// A tensor of a layer, in the order of the file.
+package enum LayerPart: String, CaseIterable {
+  case attentionNorm = "attention_norm"
+  case query
+  case queryBias = "query_bias"
+  case queryNorm = "query_norm"
+  case key
+  case keyBias = "key_bias"
+  case keyNorm = "key_norm"
+  case value
+  case valueBias = "value_bias"
+  case output
+  case outputBias = "output_bias"
+  case attentionPostNorm = "attention_post_norm"
+  case feedForwardNorm = "feed_forward_norm"
+  case gate
+  case gateBias = "gate_bias"
+  case up
+  case upBias = "up_bias"
+  case down
+  case downBias = "down_bias"
+  case feedForwardPostNorm = "feed_forward_post_norm"
+
+  package func isPresent(in parts: DecoderParts) -> Bool {
+    switch self {
+    case .attentionNorm, .query, .key, .value, .output, .up, .down: true
+    case .queryBias: parts.contains(.queryBias)
+    case .keyBias: parts.contains(.keyBias)
+    case .valueBias: parts.contains(.valueBias)
+    case .outputBias: parts.contains(.outputBias)
+    case .queryNorm, .keyNorm: parts.contains(.headNorms)
+    case .attentionPostNorm, .feedForwardPostNorm: parts.contains(.postNorms)
+    case .feedForwardNorm: !parts.contains(.sharedNorm)
+    case .gate: parts.contains(.gate)
+    case .gateBias: parts.contains(.gateBias)
+    case .upBias: parts.contains(.upBias)
+    case .downBias: parts.contains(.downBias)
+    }
+  }
+
+  package func planned(_ d: DecoderDescription, layer: Int) -> PlannedTensor {
+    let (role, rows, columns): (TensorRole, Int, Int) =
+      switch self {
+      case .attentionNorm, .attentionPostNorm, .feedForwardNorm, .feedForwardPostNorm:
+        (.norm, 1, d.width)
+      case .queryNorm, .keyNorm: (.norm, 1, d.headWidth)
+      case .query: (.query, d.queryWidth, d.width)
+      case .key: (.key, d.keyValueWidth, d.width)
+      case .value: (.value, d.keyValueWidth, d.width)
+      case .output: (.output, d.width, d.queryWidth)
+      case .gate: (.gate, d.feedForwardWidth, d.width)
+      case .up: (.up, d.feedForwardWidth, d.width)
+      case .down: (.down, d.width, d.feedForwardWidth)
+      case .queryBias: (.bias, 1, d.queryWidth)
+      case .keyBias, .valueBias: (.bias, 1, d.keyValueWidth)
+      case .outputBias, .downBias: (.bias, 1, d.width)
+      case .gateBias, .upBias: (.bias, 1, d.feedForwardWidth)
+      }
+    return PlannedTensor(
+      name: "layers.\(layer).\(rawValue)", role: role, rows: rows, columns: columns)
+  }
+
+  /// Its values; the layer has it.
+  package func values(_ layer: DecoderLayer) -> Matrix {
+    switch self {
+    case .attentionNorm: Matrix(row: layer.attentionNorm.weight)
+    case .query: layer.query.weight
+    case .queryBias: Matrix(row: layer.query.bias!)
+    case .queryNorm: Matrix(row: layer.queryNorm!)
+    case .key: layer.key.weight
+    case .keyBias: Matrix(row: layer.key.bias!)
+    case .keyNorm: Matrix(row: layer.keyNorm!)
+    case .value: layer.value.weight
+    case .valueBias: Matrix(row: layer.value.bias!)
+    case .output: layer.output.weight
+    case .outputBias: Matrix(row: layer.output.bias!)
+    case .attentionPostNorm: Matrix(row: layer.attentionPostNorm!.weight)
+    case .feedForwardNorm: Matrix(row: layer.feedForwardNorm!.weight)
+    case .gate: layer.gate!.weight
+    case .gateBias: Matrix(row: layer.gate!.bias!)
+    case .up: layer.up.weight
+    case .upBias: Matrix(row: layer.up.bias!)
+    case .down: layer.down.weight
+    case .downBias: Matrix(row: layer.down.bias!)
+    case .feedForwardPostNorm: Matrix(row: layer.feedForwardPostNorm!.weight)
+    }
+  }
+
+  /// Puts values read back from a file in their place.
+  package func set(_ values: Matrix, in layer: inout DecoderLayer) {
+    switch self {
+    case .attentionNorm: layer.attentionNorm = NormLayer(values.values)
+    case .query: layer.query.weight = values
+    case .queryBias: layer.query.bias = values.values
+    case .queryNorm: layer.queryNorm = values.values
+    case .key: layer.key.weight = values
+    case .keyBias: layer.key.bias = values.values
+    case .keyNorm: layer.keyNorm = values.values
+    case .value: layer.value.weight = values
+    case .valueBias: layer.value.bias = values.values
+    case .output: layer.output.weight = values
+    case .outputBias: layer.output.bias = values.values
+    case .attentionPostNorm: layer.attentionPostNorm = NormLayer(values.values)
+    case .feedForwardNorm: layer.feedForwardNorm = NormLayer(values.values)
+    case .gate: layer.gate = LinearLayer(values)
+    case .gateBias: layer.gate!.bias = values.values
+    case .up: layer.up.weight = values
+    case .upBias: layer.up.bias = values.values
+    case .down: layer.down.weight = values
+    case .downBias: layer.down.bias = values.values
+    case .feedForwardPostNorm: layer.feedForwardPostNorm = NormLayer(values.values)
+    }
+  }
+}
+
+extension Matrix {
+  /// A vector as a matrix of one row.
+  fileprivate init(row values: [Float]) {
+    self.init(rows: 1, columns: values.count, values: values)
+  }
 }

@@ -20,6 +20,9 @@ public struct EvaluationOptions: Sendable, Equatable {
   public var endToken: Bool?
   /// Whether to run the float-arithmetic simulation of the same codes as well.
   public var simulate = false
+  /// Whether to compare the layers one by one, over about `layerTokens` tokens.
+  public var layers = false
+  public var layerTokens = 512
   public var threads: UInt32 = 1
 
   public init() {}
@@ -37,6 +40,8 @@ public struct EvaluationResult: Sendable {
   public var top1Agreement: Double
   public var simulationPerplexity: Double?
   public var simulationKLMean: Double?
+  /// Empty where it was not asked for.
+  public var layers: [LayerError]
   public var documents: Int
   public var context: Int
   public var stride: Int
@@ -48,6 +53,8 @@ public struct Evaluation {
   private let session: HostSession
   private var reference: FloatDecoder
   private var simulation: FloatDecoder?
+  private var comparison: LayerComparison?
+  private let layerTokens: Int
   private let windows: [TokenWindow]
   private let documents: Int
   private let shape: TokenWindows
@@ -72,7 +79,7 @@ public struct Evaluation {
     guard stride >= 1, stride <= context else {
       throw HostError.request("a stride of \(stride); 1 to the context, \(context), are possible")
     }
-    let description = checkpoint.weights.description
+    let description = checkpoint.source.description
     guard description.vocabularySize == Int(plan.vocabulary) else {
       throw HostError.request(
         "the file has \(plan.vocabulary) tokens, the reference \(description.vocabularySize);"
@@ -94,11 +101,16 @@ public struct Evaluation {
     windows = try Evaluation.windows(
       texts, tokenizer, shape, end: end, limit: options.tokens)
     documents = texts.count
-    reference = FloatDecoder(checkpoint.weights)
+    reference = FloatDecoder(try DecoderWeights(checkpoint.source))
+    layerTokens = options.layerTokens
+    guard options.simulate || options.layers else { return }
+    let model = try DequantizedModel(CurtaFile(mapping.bytes), like: description)
     if options.simulate {
-      let model = try DequantizedModel(CurtaFile(mapping.bytes), like: description)
       simulation = FloatDecoder(
-        model.weights, transform: FakeQuantization.transform(model.hadamard))
+        model.weights, transform: FakeQuantization.transform(model.spreading))
+    }
+    if options.layers {
+      comparison = LayerComparison(reference: reference.weights, simulated: model)
     }
   }
 
@@ -131,16 +143,26 @@ public struct Evaluation {
       let approximate = simulation != nil ? Evaluation.logits(of: window, &simulation!) : nil
       try forEachScored(window) { position, logits in
         let target = window.targets[position]
-        p.set(expected.row(position))
+        let row = position - (window.inputs.count - window.scored)
+        p.set(expected.row(row))
         float.add(p, target: target, reference: nil)
         q.set(logits)
         integer.add(q, target: target, reference: p)
         if let approximate {
-          q.set(approximate.row(position))
+          q.set(approximate.row(row))
           simulated.add(q, target: target, reference: p)
         }
       }
       progress(integer.positions)
+    }
+    var layers: [LayerError] = []
+    if let comparison {
+      var left = layerTokens
+      let some = windows.prefix { window in
+        defer { left -= window.inputs.count }
+        return left > 0
+      }
+      layers = comparison.run(Array(some))
     }
     return EvaluationResult(
       tokens: integer.positions, perplexity: integer.perplexity,
@@ -148,14 +170,14 @@ public struct Evaluation {
       top1Agreement: integer.agreement,
       simulationPerplexity: simulation == nil ? nil : simulated.perplexity,
       simulationKLMean: simulation == nil ? nil : simulated.meanDivergence,
-      documents: documents, context: shape.context, stride: shape.stride,
+      layers: layers, documents: documents, context: shape.context, stride: shape.stride,
       duration: clock.now - start)
   }
 
-  /// Float logits of a window, [inputs][vocabulary].
+  /// Float logits of the scored positions of a window, [scored][vocabulary].
   static func logits(of window: TokenWindow, _ decoder: inout FloatDecoder) -> Matrix {
     var state = FloatDecoderState(decoder.description)
-    return decoder.forward(tokens: window.inputs, state: &state)
+    return decoder.forward(tokens: window.inputs, outputs: window.scored, state: &state)
   }
 
   /// Runs the integer program over a window and gives the scored rows with their positions.
@@ -185,9 +207,10 @@ public func floatPerplexity(_ weights: DecoderWeights, _ windows: [TokenWindow])
   var p = LogProbabilities(vocabulary: weights.description.vocabularySize)
   for window in windows {
     let logits = Evaluation.logits(of: window, &decoder)
-    for position in window.inputs.count - window.scored..<window.inputs.count {
-      p.set(logits.row(position))
-      sum.add(p, target: window.targets[position], reference: nil)
+    let first = window.inputs.count - window.scored
+    for row in 0..<window.scored {
+      p.set(logits.row(row))
+      sum.add(p, target: window.targets[first + row], reference: nil)
     }
   }
   return sum.perplexity

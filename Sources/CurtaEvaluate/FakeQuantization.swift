@@ -1,17 +1,24 @@
 // Activations rounded to int8 and back in float arithmetic, where the program quantizes them.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaCompile
 import CurtaTensor
 
 /// The float-arithmetic simulation of the program's activation codes.
 public enum FakeQuantization {
+  /// Where the program has int8 codes.
+  private static let sites: Set<ActivationSite> = [
+    .attentionInput, .query, .key, .value, .attentionOutput, .feedForwardInput,
+    .feedForwardProduct, .headInput,
+  ]
+
   /// Rounds every site's rows to 127 steps a side with one float scale a row, as the program does:
   /// a row per token, or per (token, head) for q, k and v; and where the program turns the rows of
   /// a site by a Hadamard of blocks, turns them before and back after.
-  public static func transform(_ blocks: HadamardBlocks) -> SiteTransform {
+  public static func transform(_ spreading: Spreading) -> SiteTransform {
     SiteTransform { site, _, values, rowWidth in
-      if site == .residual { return }
-      let block = blocks[site]
+      guard sites.contains(site) else { return }
+      let block = spreading[site]
       rotate(&values, block)
       round(&values, rowWidth)
       rotate(&values, block)
@@ -33,24 +40,6 @@ public enum FakeQuantization {
         let step = largest / 127
         for i in start..<start + rowWidth { values[i] = (values[i] / step).rounded() * step }
       }
-    }
-  }
-}
-
-/// Block sizes of the Hadamards that a program applies to the rows of a site; 0 is none.
-public struct HadamardBlocks: Equatable, Sendable {
-  var model = 0
-  var head = 0
-  var attention = 0
-  var feedForward = 0
-
-  subscript(site: ActivationSite) -> Int {
-    switch site {
-    case .attentionInput, .feedForwardInput, .headInput: model
-    case .query, .key: head
-    case .attentionOutput: attention
-    case .feedForwardProduct: feedForward
-    case .value, .residual: 0
     }
   }
 }

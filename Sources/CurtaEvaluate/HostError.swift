@@ -9,6 +9,8 @@ public enum HostError: Error, Equatable, Sendable {
   case system(path: String, reason: String)
   /// The runtime refused the file: why, and where.
   case file(path: String, CurtaError)
+  /// The runtime refused a saved session: why, and at which byte.
+  case savedSession(path: String, CurtaError)
   /// The session needs more memory than there is, both in bytes.
   case memory(needed: UInt64, available: UInt64)
   /// The threads could not be started.

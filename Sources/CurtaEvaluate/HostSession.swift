@@ -15,7 +15,7 @@ public struct HostOptions: Sendable, Equatable {
   public var context: UInt32 = 0
   /// Most tokens in a step; default: 64.
   public var chunk: UInt32 = 0
-  /// Most rows of logits in a step; default: 1.
+  /// Most rows of logits, or images, in a step; default: 1.
   public var outputs: UInt32 = 0
   /// Threads; default: 1.
   public var threads: UInt32 = 0
@@ -183,7 +183,37 @@ extension HostSession {
     }
   }
 
-  /// Logits of output row `row` of the last step: [vocabulary], units of 2^−16.
+  /// Brings an image to the model's size and makes it image `index` of the next steps.
+  ///
+  /// `channels` bytes make a pixel: 1 grey; 3 red, green, blue; 4 with a fourth that is not read.
+  /// Rows of pixels follow each other from the top down.
+  public func setImage(
+    _ index: Int = 0, _ pixels: [UInt8], width: Int, height: Int, channels: Int
+  ) throws(HostError) {
+    var failure: CurtaError?
+    pixels.withUnsafeBufferPointer { pixels in
+      do throws(CurtaError) {
+        let (line, isLong) = width.multipliedReportingOverflow(by: channels)
+        let (size, isLarge) = line.multipliedReportingOverflow(by: height)
+        guard let base = pixels.baseAddress, !isLong, !isLarge, pixels.count == size else {
+          throw CurtaError(.badArgument)
+        }
+        try session.setImage(
+          index, base, width: width, height: height, channels: channels, rowStride: 0)
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw .file(path: file.path, failure) }
+  }
+
+  /// Computes the rows of the first `count` images; `logits` has them.
+  public func stepImages(_ count: Int = 1) throws(HostError) {
+    try check { () throws(CurtaError) in try session.stepImages(count) }
+  }
+
+  /// Logits of output row `row` of the last step, or what image `row` gave: [vocabulary], units of
+  /// 2^−16.
   public func logits(_ row: Int = 0) -> UnsafeBufferPointer<Int32> {
     UnsafeBufferPointer(start: session.logits(row), count: vocabulary)
   }
@@ -203,6 +233,21 @@ extension HostSession {
 
   /// Whether the token ends a text.
   public func isEnd(_ token: Int32) -> Bool { session.tokenizer?.isEnd(token) ?? false }
+
+  /// The text that `token` adds to the tokens decoded before it, never half a character.
+  ///
+  /// A token of -1 ends the text (an unfinished character becomes U+FFFD) and begins a new one.
+  public func decode(_ token: Int32) throws(HostError) -> String {
+    try check { () throws(CurtaError) in
+      try withUnsafeTemporaryAllocation(
+        of: UInt8.self, capacity: TokenizerLimits.decodedBytes
+      ) { room throws(CurtaError) in
+        let size = try session.decode(
+          token, into: room.baseAddress!, capacity: TokenizerLimits.decodedBytes)
+        return String(decoding: room[..<size], as: UTF8.self)
+      }
+    }
+  }
 }
 
 /// Makes every check of a file that a session makes, with as little memory as can be.

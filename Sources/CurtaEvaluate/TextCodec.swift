@@ -5,10 +5,13 @@ import CurtaFormat
 import CurtaRuntime
 
 extension Tokenizer {
-  /// Tokens of a text, with the begin token in front where the file says so.
+  /// Tokens of a text: with the begin token in front where the file says so, unless `addBos` is
+  /// false; control tokens in it are found where `parseSpecial` says so.
   ///
   /// Throws `overLimit` for a text above the tokenizer's limit.
-  public func tokens(of text: String) throws(CurtaError) -> [Int32] {
+  public func tokens(
+    of text: String, addBos: Bool = true, parseSpecial: Bool = false
+  ) throws(CurtaError) -> [Int32] {
     let bytes = Array(text.utf8)
     var ids = [Int32](repeating: 0, count: tokenLimit(forTextBytes: bytes.count))
     let scratchSize = scratchBytes(forTextBytes: bytes.count)
@@ -22,7 +25,8 @@ extension Tokenizer {
           return withUnsafePointer(to: &nothing) { nothing in
             do throws(CurtaError) {
               return try encode(
-                bytes.baseAddress ?? nothing, bytes.count, addBos: true, parseSpecial: false,
+                bytes.baseAddress ?? nothing, bytes.count, addBos: addBos,
+                parseSpecial: parseSpecial,
                 into: ids.baseAddress!, capacity: ids.count, scratch: scratch.baseAddress!,
                 scratchBytes: scratch.count)
             } catch {

@@ -24,6 +24,10 @@ public enum Limits {
   public static let codesWidth: UInt32 = 1 << 17
   public static let heads: UInt32 = 1024
   public static let headWidth: UInt32 = 256
+  // curta-program.md section 1, the image record
+  public static let imageSide: UInt32 = 4096
+  public static let imageEdge: UInt32 = 8192
+  public static let prefixRows: UInt32 = 64
 }
 
 /// Alignment of sections, buffers and the arena: a constant of the version.

@@ -13,6 +13,15 @@ public enum OpCode: UInt32, Sendable {
   case gateQuant = 8
   case select = 9
   case logits = 10
+  case bias = 11
+  case norm = 12
+  case add = 13
+  case addPosition = 14
+  case softCap = 15
+  case quantize = 16
+  case patchify = 17
+  case prefix = 18
+  case pool = 19
 }
 
 public enum BufferType: UInt32, Sendable {
@@ -25,12 +34,31 @@ public enum BufferType: UInt32, Sendable {
 public enum RowCount: UInt32, Sendable {
   case tokens = 0
   case outputs = 1
+  /// In image programs only.
+  case patches = 2
 }
 
 public enum Pairing: UInt32, Sendable {
   case none = 0
   case interleaved = 1
   case halfSplit = 2
+}
+
+/// What a norm takes away before it divides (`registry.tsv`, table `norm`).
+public enum NormKind: UInt32, Sendable {
+  /// Nothing.
+  case rms = 1
+  /// The mean.
+  case layer = 2
+}
+
+/// What `gate_quant` does to its gate (`registry.tsv`, table `activation`).
+public enum Activation: UInt32, Sendable {
+  case silu = 1
+  case geluTanh = 2
+  case geluErf = 3
+  case quickGelu = 4
+  case relu = 5
 }
 
 public struct BufferRecord: Sendable {
@@ -69,17 +97,19 @@ public struct OpRecord: Sendable {
   /// How many operands the op has; the rest are zero.
   func operandCount() throws(CurtaError) -> Int {
     switch code {
-    case .select: return 2
-    case .embed: return 3
+    case .patchify: return 1
+    case .select, .add, .addPosition, .softCap: return 2
+    case .embed, .linearAdd, .logits, .bias, .quantize, .prefix: return 3
+    case .pool: return 4
+    case .gateQuant: return 5
+    case .norm: return 6
     case .normQuant: return 7
+    case .headQuant, .cacheAppend: return 8
+    case .attend: return 9
     case .linear:
       let pairs = try operand(2)
       guard pairs >= 1, pairs <= 6 else { throw CurtaError(.badProgram, at: offset) }
       return 2 + 2 * Int(pairs)
-    case .linearAdd, .logits: return 3
-    case .headQuant, .cacheAppend: return 5
-    case .attend: return 8
-    case .gateQuant: return 5
     }
   }
 }
@@ -90,19 +120,27 @@ public struct Program: Sendable {
   public let stateCount: UInt32
   public let opCount: UInt32
   public let slotCount: UInt32
-  /// The largest number of positions.
+  /// Of tokens the largest number of positions, of images the rows of one.
   public let context: UInt32
+  /// Rows of the embedding; of images the numbers in a row of output.
   public let vocabulary: UInt32
   /// The buffer with the logits.
   public let output: UInt32
+  /// What images look like; nil where the input is tokens.
+  public let image: ImageRecord?
   private let bytes: ByteView
 
-  /// Operand that stands for no tensor.
+  /// Operand that stands for no tensor or buffer.
   public static let none: UInt32 = 0xFFFF_FFFF
 
   static let headerSize: UInt64 = 32
   static let recordSize: UInt64 = 32
   static let opSize: UInt64 = 64
+
+  /// Where the records of buffers begin.
+  private var records: UInt64 { Program.headerSize + (image == nil ? 0 : Program.recordSize) }
+  /// Rows that come before the patches of an image.
+  public var prefixRows: UInt32 { context - (image?.patches ?? context) }
 
   init(_ bytes: ByteView, tensors: TensorTable) throws(CurtaError) {
     self.bytes = bytes
@@ -114,15 +152,23 @@ public struct Program: Sendable {
       context = try bytes.u32(16)
       vocabulary = try bytes.u32(20)
       output = try bytes.u32(24)
-      guard try bytes.u32(28) == 0 else { throw CurtaError(.badPadding, at: 28) }
+      guard let input = InputKind(rawValue: try bytes.u32(28)) else {
+        throw CurtaError(.unknown, at: 28)
+      }
       guard bufferCount <= Limits.buffers, stateCount <= Limits.states, opCount <= Limits.ops,
         slotCount <= Limits.slots, context <= Limits.context
       else { throw CurtaError(.overLimit, at: 0) }
       guard bufferCount > 0, opCount > 0, slotCount > 0, context > 0 else {
         throw CurtaError(.badProgram, at: 0)
       }
+      image = input == .images ? try ImageRecord(bytes) : nil
+      if let image {
+        guard image.patches <= context, context - image.patches <= Limits.prefixRows else {
+          throw CurtaError(.badProgram, at: 16)
+        }
+      }
       let size =
-        Program.headerSize + UInt64(bufferCount + stateCount) * Program.recordSize
+        records + UInt64(bufferCount + stateCount) * Program.recordSize
         + UInt64(opCount) * Program.opSize
       guard size == UInt64(bytes.count) else { throw CurtaError(.badProgram, at: 8) }
       guard output < bufferCount else { throw CurtaError(.badProgram, at: 24) }
@@ -138,7 +184,7 @@ public struct Program: Sendable {
 
   public func buffer(_ i: UInt32) throws(CurtaError) -> BufferRecord {
     guard i < bufferCount else { throw CurtaError(.badProgram) }
-    let offset = Program.headerSize + UInt64(i) * Program.recordSize
+    let offset = records + UInt64(i) * Program.recordSize
     let at = Int(offset)
     guard let type = BufferType(rawValue: try bytes.u32(at)),
       let rows = RowCount(rawValue: try bytes.u32(at + 4))
@@ -147,6 +193,7 @@ public struct Program: Sendable {
     let scales = try bytes.u32(at + 12)
     let fraction = try bytes.i32(at + 16)
     let slot = try bytes.u32(at + 20)
+    guard rows != .patches || image != nil else { throw CurtaError(.badPlan, at: offset + 4) }
     let widest = type == .codes8 ? Limits.codesWidth : Limits.width
     guard width >= 1, width <= widest, slot < slotCount else {
       throw CurtaError(.badPlan, at: offset + 8)
@@ -169,7 +216,7 @@ public struct Program: Sendable {
 
   public func state(_ i: UInt32) throws(CurtaError) -> StateRecord {
     guard i < stateCount else { throw CurtaError(.badProgram) }
-    let offset = Program.headerSize + UInt64(bufferCount + i) * Program.recordSize
+    let offset = records + UInt64(bufferCount + i) * Program.recordSize
     let at = Int(offset)
     let heads = try bytes.u32(at + 4)
     let width = try bytes.u32(at + 8)
@@ -185,7 +232,7 @@ public struct Program: Sendable {
   public func op(_ i: UInt32) throws(CurtaError) -> OpRecord {
     guard i < opCount else { throw CurtaError(.badProgram) }
     let offset =
-      Program.headerSize + UInt64(bufferCount + stateCount) * Program.recordSize
+      records + UInt64(bufferCount + stateCount) * Program.recordSize
       + UInt64(i) * Program.opSize
     return try OpRecord(bytes.view(offset, Program.opSize), offset: offset)
   }

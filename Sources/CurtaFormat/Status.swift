@@ -56,6 +56,8 @@ public enum Status: Int32, Sendable {
   case unaligned = 25
   /// The caller's output buffer is too small.
   case outputTooSmall = 26
+  /// A saved session is one of another model.
+  case wrongModel = 27
 }
 
 /// A status with the place it belongs to.

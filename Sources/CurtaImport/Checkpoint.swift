@@ -8,6 +8,8 @@ import Foundation
 public enum TokenizerSource: Equatable, Sendable {
   /// The path of a Hugging Face tokenizer.json.
   case huggingFace(json: String)
+  /// The path of a tokenizer.model of SentencePiece.
+  case sentencePiece(model: String)
   /// The path of a llama2.c tokenizer .bin, which does not say how many tokens it has.
   case llama2c(path: String, vocabularySize: Int)
   /// The path of a GGUF file, whose metadata hold the tokenizer.
@@ -27,7 +29,8 @@ public struct SourceFile: Equatable, Sendable {
 
 /// The float weights of a model with everything needed to run them.
 public struct Checkpoint: Sendable {
-  public var weights: DecoderWeights
+  /// The weights, still in their files.
+  public var source: DecoderSource
   public var tokenizer: TokenizerSource
   /// The token a text begins with.
   public var bos: Int32?
@@ -36,39 +39,48 @@ public struct Checkpoint: Sendable {
   /// Whether `bos` goes in front of a prompt.
   public var addsBos = false
   public var defaults = SamplingDefaults()
+  /// How a chat becomes a prompt, and what is to be said of its template.
+  public var chat = ChatFormOutcome()
   public var sourceFiles: [SourceFile] = []
 
   public init(
-    weights: DecoderWeights, tokenizer: TokenizerSource, bos: Int32?, eos: [Int32]
+    source: DecoderSource, tokenizer: TokenizerSource, bos: Int32?, eos: [Int32]
   ) {
-    self.weights = weights
+    self.source = source
     self.tokenizer = tokenizer
     self.bos = bos
     self.eos = eos
   }
 
   /// Bytes of all parameters as float32; a tied head counts once.
-  public var floatBytes: Int { weights.parameterCount * 4 }
+  public var floatBytes: Int { source.parameterCount * 4 }
 }
 
 /// Reads a checkpoint: a Hugging Face folder, a GGUF file, or a llama2.c `.bin`.
 ///
-/// `tokenizer` is the path of a tokenizer to use instead of the one beside the weights. All errors
-/// are `ImportError`.
+/// Everything is checked but the values of the weights, which are read when they are asked for.
+///
+/// - Parameters:
+///   - tokenizer: path of a tokenizer to use instead of the one beside the weights.
+///   - context: tokens that the model is to see at once, where the checkpoint's own statement is not
+///     wanted; rotary tables that depend on it follow.
+/// - Throws: only `ImportError`; what is unsupported is all in one error.
 public func loadCheckpoint(
-  _ path: String, tokenizer: String? = nil
+  _ path: String, tokenizer: String? = nil, context: Int? = nil
 ) throws(ImportError) -> Checkpoint {
   var isFolder: ObjCBool = false
   guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
     throw .unreadable(file: path, reason: "no such file or folder")
   }
   if isFolder.boolValue {
-    return try LlamaFolder.load(path, tokenizer: tokenizer)
+    return try DecoderFolder.load(path, tokenizer: tokenizer, context: context)
   }
-  if GGUFFile.hasMagic(path) { return try GGUFDecoder.load(path, tokenizer: tokenizer) }
+  if GGUFFile.hasMagic(path) {
+    return try GGUFDecoder.load(path, tokenizer: tokenizer, context: context)
+  }
   switch URL(fileURLWithPath: path).pathExtension {
   case "bin":
-    return try loadLlama2C(path, tokenizer: tokenizer)
+    return try loadLlama2C(path, tokenizer: tokenizer, context: context)
   case "safetensors":
     throw .unsupported(["\(path): weights alone; give the folder, with its config.json"])
   default:
@@ -80,9 +92,9 @@ public func loadCheckpoint(
 }
 
 private func loadLlama2C(
-  _ path: String, tokenizer: String?
+  _ path: String, tokenizer: String?, context: Int?
 ) throws(ImportError) -> Checkpoint {
-  let weights = try Llama2C.load(path)
+  let weights = try Llama2C.load(path, context: context)
   let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
   let size = weights.description.vocabularySize
   let source = try TokenizerSource.find(
@@ -95,7 +107,7 @@ private func loadLlama2C(
       "\(size) leaves no room for the tokens 1 (begin) and 2 (end)",
       advice: "check that this is a llama2.c checkpoint")
   }
-  var checkpoint = Checkpoint(weights: weights, tokenizer: source, bos: 1, eos: [2, 1])
+  var checkpoint = Checkpoint(source: weights, tokenizer: source, bos: 1, eos: [2, 1])
   checkpoint.addsBos = true
   checkpoint.sourceFiles = [try SourceFile(at: path)]
   if let tokenizer = source.path { checkpoint.sourceFiles.append(try SourceFile(at: tokenizer)) }
@@ -107,6 +119,7 @@ extension TokenizerSource {
   public var path: String? {
     switch self {
     case .huggingFace(let json): json
+    case .sentencePiece(let model): model
     case .llama2c(let path, _), .gguf(let path): path
     case .none: nil
     }
@@ -121,6 +134,7 @@ extension TokenizerSource {
     }
     let found = option ?? candidates.first { FileManager.default.fileExists(atPath: $0) }
     guard let found else { return .none }
+    if found.hasSuffix(".model") { return .sentencePiece(model: found) }
     return found.hasSuffix(".json")
       ? .huggingFace(json: found) : .llama2c(path: found, vocabularySize: vocabularySize)
   }

@@ -1,4 +1,4 @@
-// The tokenizer in the metadata of a GGUF file: byte-level BPE ("gpt2") and scored BPE ("llama").
+// The tokenizer in the metadata of a GGUF file, by the names that llama.cpp gives its models.
 // SPDX-License-Identifier: Apache-2.0
 
 /// Begin and end tokens of a GGUF file.
@@ -20,22 +20,20 @@ struct GGUFMarks {
       if let end = try id(name), !ends.contains(end) { ends.append(end) }
     }
     self.ends = ends
-    let isScored = try file.text(GGUFTokenizer.modelKey) == "llama"
-    addsBegin = try file.flag("tokenizer.ggml.add_bos_token", default: isScored)
+    addsBegin = try GGUFTokenizer.addsBegin(file)
   }
 }
 
 /// Reads the keys `tokenizer.ggml.*`:
 ///
-/// - `model`: "gpt2" is byte-level BPE, "llama" SentencePiece's BPE
+/// - `model`: "gpt2" is byte-level BPE, "llama" SentencePiece's BPE, "t5" its unigram model, "bert"
+///   WordPiece
 /// - `pre`: the pre-tokenizer of "gpt2", by the names of llama.cpp
 /// - `tokens`: their texts; `token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused,
 ///   6 byte; `merges`: two texts with a space between, of "gpt2"; `scores`: of "llama"
+///   and "t5"
 struct GGUFTokenizer {
-  enum TokenType: Int {
-    case normal = 1
-    case unknown, control, userDefined, unused, byte
-  }
+  typealias TokenType = ScoredPieces.PieceType
 
   static let modelKey = "tokenizer.ggml.model"
   static let tokensKey = "tokenizer.ggml.tokens"
@@ -75,19 +73,50 @@ struct GGUFTokenizer {
     guard let model = try file.text(GGUFTokenizer.modelKey) else {
       throw .bad(.missingField, file: file.path, field: GGUFTokenizer.modelKey, "is missing")
     }
-    if try file.flag("tokenizer.ggml.add_eos_token", default: false) {
-      problems.append("tokenizer.ggml.add_eos_token = true (supported: false)")
-    }
-    guard model == "gpt2" || model == "llama" else {
+    let isBert = model == "bert"
+    let addsEnd = try file.flag(
+      isBert ? "tokenizer.ggml.add_sep_token" : "tokenizer.ggml.add_eos_token",
+      default: model == "t5" || isBert)
+    guard ["gpt2", "llama", "t5", "bert"].contains(model) else {
       problems.append(
         "\(GGUFTokenizer.modelKey) = \"\(printableName(model, limit: 64))\" (supported: \"gpt2\", "
-          + "\"llama\"; \(GGUFTokenizer.advice))")
+          + "\"llama\", \"t5\", \"bert\"; \(GGUFTokenizer.advice))")
       return nil
     }
     try readVocabulary()
-    var tables = model == "gpt2" ? try byteBPE() : try scoredBPE()
-    tables.addsBegin = try file.flag("tokenizer.ggml.add_bos_token", default: model == "llama")
+    var tables: TokenizerTables
+    switch model {
+    case "gpt2": tables = try byteBPE()
+    case "llama": tables = try scoredBPE()
+    case "t5": tables = try unigram()
+    default: tables = try wordPiece()
+    }
+    tables.begin = try id("bos")
+    let addsBegin = try GGUFTokenizer.addsBegin(file)
+    tables.addsBegin = addsBegin && tables.begin != nil
+    guard addsEnd else { return tables }
+    let end = try id(isBert ? "seperator" : "eos")
+    if model == "gpt2" || model == "llama" || end == nil {
+      problems.append("tokenizer.ggml.add_eos_token = true with \"\(model)\" (supported: false)")
+    }
+    tables.last = end
     return tables
+  }
+
+  /// Whether texts begin with the begin token: as the file says, else as llama.cpp does.
+  static func addsBegin(_ file: GGUFFile) throws(ImportError) -> Bool {
+    let model = try file.text(modelKey) ?? ""
+    let isLlama3 = try preTokenizers[file.text("tokenizer.ggml.pre") ?? ""]?.wholePieces == true
+    return try file.flag(
+      "tokenizer.ggml.add_bos_token",
+      default: model == "llama" || model == "bert" || (model == "gpt2" && isLlama3))
+  }
+
+  /// The token of that name, if there is one.
+  func id(_ name: String) throws(ImportError) -> Int? {
+    let key = "tokenizer.ggml.\(name)_token_id"
+    guard file.metadata[key] != nil else { return nil }
+    return try file.integer(key, in: 0...tokens.count - 1)
   }
 
   private mutating func readVocabulary() throws(ImportError) {
@@ -154,12 +183,33 @@ struct GGUFTokenizer {
 // MARK: - Byte-level BPE
 
 extension GGUFTokenizer {
-  /// The pre-tokenizers by their names in llama.cpp.
-  private static let preTokenizers: [String: TokenizerTables.PreTokenizer] = [
-    "gpt-2": .gpt2, "phi-2": .gpt2, "mpt": .gpt2, "olmo": .gpt2, "jais": .gpt2,
-    "smollm": .digitsGPT2, "starcoder": .digitsGPT2, "refact": .digitsGPT2,
-    "command-r": .digitsGPT2, "codeshell": .digitsGPT2,
-  ]
+  /// What llama.cpp means by a name of a pre-tokenizer.
+  fileprivate struct Named {
+    var preTokenizer: TokenizerTables.PreTokenizer
+    /// Whether a whole piece that is a token becomes it without merges.
+    var wholePieces = false
+    /// Whether the model was made for text in normal form C.
+    var composes = false
+  }
+
+  fileprivate static let preTokenizers: [String: Named] = {
+    var named: [String: Named] = [:]
+    for name in ["gpt-2", "phi-2", "mpt", "olmo", "jais"] {
+      named[name] = Named(preTokenizer: .gpt2)
+    }
+    for name in ["smollm", "starcoder", "refact", "command-r", "codeshell"] {
+      named[name] = Named(preTokenizer: .digitsGPT2)
+    }
+    for name in ["llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "lfm2"] {
+      named[name] = Named(preTokenizer: .llama3, wholePieces: true)
+    }
+    for name in ["dbrx", "smaug-bpe"] { named[name] = Named(preTokenizer: .llama3) }
+    for name in ["qwen2", "deepseek-r1-qwen"] {
+      named[name] = Named(preTokenizer: .qwen2, composes: true)
+    }
+    named["stablelm2"] = Named(preTokenizer: .qwen2)
+    return named
+  }()
 
   fileprivate mutating func byteBPE() throws(ImportError) -> TokenizerTables {
     let ids = try ids(of: { $0 == .normal }, texts: tokens)
@@ -177,14 +227,20 @@ extension GGUFTokenizer {
     // A byte without a token is left out, as llama.cpp does.
     tables.byteIds = (0..<256).map { ids[ByteLevelAlphabet.text(of: UInt8($0))] }
     tables.merges = try merges(ids, texts)
-    tables.preTokenizer = try preTokenizer()
+    let named = try preTokenizer()
+    tables.preTokenizer = named.preTokenizer
+    if named.composes { tables.normalizeToC(compatible: false) }
+    if named.wholePieces {
+      tables.takesWholePieces = true
+      tables.words = Array(ids.values)
+    }
     if try file.flag("tokenizer.ggml.add_space_prefix", default: false) {
       problems.append("tokenizer.ggml.add_space_prefix = true with \"gpt2\" (supported: false)")
     }
     return tables
   }
 
-  private mutating func preTokenizer() throws(ImportError) -> TokenizerTables.PreTokenizer {
+  private mutating func preTokenizer() throws(ImportError) -> Named {
     let key = "tokenizer.ggml.pre"
     let supported =
       "supported: "
@@ -192,11 +248,11 @@ extension GGUFTokenizer {
       + "; \(GGUFTokenizer.advice)"
     guard let name = try file.text(key) else {
       problems.append("\(key) is missing (\(supported))")
-      return .none
+      return Named(preTokenizer: .none)
     }
     guard let preTokenizer = GGUFTokenizer.preTokenizers[name] else {
       problems.append("\(key) = \"\(printableName(name, limit: 64))\" (\(supported))")
-      return .none
+      return Named(preTokenizer: .none)
     }
     return preTokenizer
   }

@@ -129,6 +129,20 @@ extension GGUFFile {
     return integers
   }
 
+  /// The flags of an array under `key`, at most `limit`; nil where there is none.
+  func flags(_ key: String, limit: Int) throws(ImportError) -> [Bool]? {
+    guard let array = try array(key, limit: limit) else { return nil }
+    var cursor = GGUFCursor(file, at: array.offset)
+    var flags: [Bool] = []
+    for _ in 0..<array.count {
+      guard array.type == .bool, case .bool(let flag) = try cursor.value(.bool, of: key) else {
+        throw wrongType(key, "an array of bools")
+      }
+      flags.append(flag)
+    }
+    return flags
+  }
+
   /// The float32 values of an array under `key`, at most `limit`; nil where there is none.
   func floats(_ key: String, limit: Int) throws(ImportError) -> [Float]? {
     guard let array = try array(key, limit: limit) else { return nil }

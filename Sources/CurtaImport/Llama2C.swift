@@ -15,12 +15,19 @@ enum Llama2C {
   /// Most layers we read: far beyond any model, so that a header cannot ask for endless work.
   private static let layerLimit = 4096
 
-  /// Reads the weights; the file must be exactly as long as its header says.
-  static func load(_ path: String) throws(ImportError) -> DecoderWeights {
+  /// Opens the file, which must be exactly as long as its header says.
+  ///
+  /// Its rows of query and key turn as neighbours; they are put into the order of Hugging Face.
+  static func load(_ path: String, context: Int? = nil) throws(ImportError) -> DecoderSource {
     let file = try MappedFile(path)
-    let description = try header(file)
-    var cursor = Cursor(file: file)
-    return try cursor.weights(description)
+    var description = try header(file)
+    let places = Places(description, file)
+    let parameterCount = places.parameterCount
+    if let context { description.contextLength = context }
+    let d = description
+    return DecoderSource(
+      description: d, parameterCount: parameterCount, ends: { try places.ends(d) },
+      layer: { try places.layer($0, d) })
   }
 
   private static func header(_ file: MappedFile) throws(ImportError) -> DecoderDescription {
@@ -55,12 +62,16 @@ enum Llama2C {
         "dim \(fields[0]), \(queryHeads) heads and \(fields[4]) key-value heads do not divide",
         advice: "check that this is a llama2.c checkpoint")
     }
-    let description = DecoderDescription(
+    let headWidth = fields[0] / queryHeads
+    var description = DecoderDescription(
       vocabularySize: abs(fields[5]), width: fields[0], feedForwardWidth: fields[1],
       layers: fields[2], queryHeads: queryHeads, keyValueHeads: fields[4],
-      headWidth: fields[0] / queryHeads, contextLength: fields[6], normEpsilon: 1e-5,
-      ropeBase: 10000, ropePairing: .interleaved, tiedHead: fields[5] > 0)
+      headWidth: headWidth, contextLength: fields[6],
+      parts: fields[5] > 0 ? [.gate, .tiedHead] : [.gate], rotary: [])
     try checkSize(file, description)
+    // The file is as large as this says, so the table is small.
+    let table = RotaryTable(base: 10000, width: headWidth, pairing: .halfSplit)
+    _ = description.setRotary([ScaledRotary(table: table)])
     return description
   }
 
@@ -98,62 +109,78 @@ enum Llama2C {
     }
   }
 
-  /// Takes tensors one after the other.
-  private struct Cursor {
+  /// Where the tensors are: all layers of one kind behind each other.
+  private struct Places {
     let file: MappedFile
-    var offset = headerBytes
+    /// Byte offset of the first layer's tensor of every kind, in file order.
+    private var starts: [String: Int] = [:]
+    private(set) var parameterCount = 0
 
-    mutating func floats(_ count: Int, _ field: String) throws(ImportError) -> [Float] {
-      let start = offset
-      offset += count * 4
-      let values = try file.withBytes(at: start, count: count * 4, of: field) {
+    init(_ d: DecoderDescription, _ file: MappedFile) {
+      self.file = file
+      var offset = headerBytes
+      func place(_ name: String, _ count: Int, isParameter: Bool = true) {
+        starts[name] = offset
+        offset += 4 * count
+        if isParameter { parameterCount += count }
+      }
+      let n = d.layers
+      place("token_embedding_table", d.vocabularySize * d.width)
+      place("rms_att_weight", n * d.width)
+      place("wq", n * d.queryWidth * d.width)
+      place("wk", n * d.keyValueWidth * d.width)
+      place("wv", n * d.keyValueWidth * d.width)
+      place("wo", n * d.width * d.queryWidth)
+      place("rms_ffn_weight", n * d.width)
+      place("w1", n * d.feedForwardWidth * d.width)
+      place("w2", n * d.feedForwardWidth * d.width)
+      place("w3", n * d.feedForwardWidth * d.width)
+      place("rms_final_weight", d.width)
+      // Tables of cosines and sines, which nobody reads any more.
+      place("freq_cis", d.contextLength * d.headWidth, isParameter: false)
+      if !d.tiedHead { place("wcls", d.vocabularySize * d.width) }
+    }
+
+    private func floats(
+      _ name: String, _ layer: Int, _ count: Int
+    ) throws(ImportError) -> [Float] {
+      let start = (starts[name] ?? 0) + layer * count * 4
+      let values = try file.withBytes(at: start, count: count * 4, of: name) {
         decodeFloats($0, .float32)
       }
       guard let values else {
         throw .bad(
-          .notFinite, file: file.path, field: field, offset: start,
+          .notFinite, file: file.path, field: "\(name)[\(layer)]", offset: start,
           "holds an infinity or something that is not a number")
       }
       return values
     }
 
-    mutating func matrices(
-      _ count: Int, _ rows: Int, _ columns: Int, _ field: String
-    ) throws(ImportError) -> [Matrix] {
-      var result: [Matrix] = []
-      for layer in 0..<count {
-        let values = try floats(rows * columns, "\(field)[\(layer)]")
-        result.append(Matrix(rows: rows, columns: columns, values: values))
-      }
-      return result
+    private func matrix(
+      _ name: String, _ layer: Int, _ rows: Int, _ columns: Int
+    ) throws(ImportError) -> Matrix {
+      Matrix(rows: rows, columns: columns, values: try floats(name, layer, rows * columns))
     }
 
-    /// The tensors in file order; `checkSize` has seen that they are there.
-    mutating func weights(_ d: DecoderDescription) throws(ImportError) -> DecoderWeights {
-      let n = d.layers
-      let embedding = try matrices(1, d.vocabularySize, d.width, "token_embedding_table")[0]
-      let attentionNorm = try matrices(n, 1, d.width, "rms_att_weight")
-      let query = try matrices(n, d.queryWidth, d.width, "wq")
-      let key = try matrices(n, d.keyValueWidth, d.width, "wk")
-      let value = try matrices(n, d.keyValueWidth, d.width, "wv")
-      let output = try matrices(n, d.width, d.queryWidth, "wo")
-      let feedForwardNorm = try matrices(n, 1, d.width, "rms_ffn_weight")
-      let gate = try matrices(n, d.feedForwardWidth, d.width, "w1")
-      let down = try matrices(n, d.width, d.feedForwardWidth, "w2")
-      let up = try matrices(n, d.feedForwardWidth, d.width, "w3")
-      let finalNorm = try floats(d.width, "rms_final_weight")
-      // Tables of cosines and sines, which nobody reads any more.
-      offset += d.contextLength * d.headWidth * 4
-      let head = d.tiedHead ? nil : try matrices(1, d.vocabularySize, d.width, "wcls")[0]
-      return DecoderWeights(
-        description: d, embedding: embedding,
-        layers: (0..<n).map { i in
-          DecoderLayer(
-            attentionNorm: attentionNorm[i].values, query: query[i], key: key[i], value: value[i],
-            output: output[i], feedForwardNorm: feedForwardNorm[i].values, gate: gate[i],
-            up: up[i], down: down[i])
-        },
-        finalNorm: finalNorm, head: head)
+    func ends(_ d: DecoderDescription) throws(ImportError) -> DecoderEnds {
+      DecoderEnds(
+        embedding: try matrix("token_embedding_table", 0, d.vocabularySize, d.width),
+        finalNorm: NormLayer(try floats("rms_final_weight", 0, d.width)),
+        head: d.tiedHead ? nil : try matrix("wcls", 0, d.vocabularySize, d.width))
+    }
+
+    func layer(_ i: Int, _ d: DecoderDescription) throws(ImportError) -> DecoderLayer {
+      let query = try matrix("wq", i, d.queryWidth, d.width).halfSplitRows(heads: d.queryHeads)
+      let key = try matrix("wk", i, d.keyValueWidth, d.width).halfSplitRows(heads: d.keyValueHeads)
+      return DecoderLayer(
+        attentionNorm: NormLayer(try floats("rms_att_weight", i, d.width)),
+        query: LinearLayer(query), key: LinearLayer(key),
+        value: LinearLayer(try matrix("wv", i, d.keyValueWidth, d.width)),
+        output: LinearLayer(try matrix("wo", i, d.width, d.queryWidth)),
+        feedForwardNorm: NormLayer(try floats("rms_ffn_weight", i, d.width)),
+        gate: LinearLayer(try matrix("w1", i, d.feedForwardWidth, d.width)),
+        up: LinearLayer(try matrix("w3", i, d.feedForwardWidth, d.width)),
+        down: LinearLayer(try matrix("w2", i, d.width, d.feedForwardWidth)))
     }
   }
 }

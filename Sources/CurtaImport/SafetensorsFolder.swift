@@ -30,13 +30,17 @@ struct SafetensorsFolder: Sendable {
     }
   }
 
-  /// Names of all tensors.
-  var names: some Collection<String> { owner.keys }
-
-  /// The tensor of that name, and its file.
-  func find(_ name: String) -> (file: MappedFile, entry: SafetensorsEntry)? {
-    guard let index = owner[name], let entry = files[index].entries[name] else { return nil }
-    return (files[index].file, entry)
+  /// All tensors by name.
+  var stored: [String: StoredTensor] {
+    var result: [String: StoredTensor] = [:]
+    for (name, index) in owner {
+      guard let entry = files[index].entries[name] else { continue }
+      result[name] = StoredTensor(
+        file: files[index].file, name: name, shape: entry.shape, offset: entry.offset,
+        count: entry.count, coding: entry.coding.map { .floats($0) }, typeName: entry.dataType,
+        recordOffset: entry.offset)
+    }
+    return result
   }
 
   private static func shards(

@@ -8,26 +8,41 @@ struct HuggingFaceVocabulary {
   var ids: [[UInt8]: Int] = [:]
   /// Added tokens; true for those marked special.
   var added: [Int: Bool] = [:]
-  private var options: Set<String> = []
-  private var normalizedTokens: [String] = []
+  /// How added tokens are looked for.
+  var options: [Int: TokenizerTables.AddedOptions] = [:]
+  /// Scores of a unigram model.
+  var scores: [Int: Double] = [:]
+  private var hasSingleWord = false
 
   init(_ json: TokenizerJSON, file: String) throws(ImportError) {
-    guard case .object(let members) = json["model"]["vocab"] else {
+    switch json["model"]["vocab"] {
+    case .object(let members):
+      for member in members { try insert(member.key, member.value, file, "model.vocab") }
+    case .array(let pieces) where json["model"]["type"].text == "Unigram":
+      for (id, piece) in pieces.enumerated() {
+        guard piece.items.count == 2, let text = piece.items[0].bytes, !text.isEmpty,
+          case .number(let score) = piece.items[1]
+        else {
+          throw .bad(.wrongType, file: file, field: "model.vocab", "piece \(id) has no score")
+        }
+        try insert(text, .number(Double(id)), file, "model.vocab")
+        scores[id] = score
+      }
+    default:
       throw .bad(.wrongType, file: file, field: "model.vocab", "not an object")
     }
-    for member in members { try insert(member.key, member.value, file, "model.vocab") }
     for token in json["added_tokens"].items {
       guard let text = token["content"].bytes, !text.isEmpty, let id = token["id"].id else {
         throw .bad(.missingField, file: file, field: "added_tokens", "without content or id")
       }
       if ids[text] != id { try insert(text, token["id"], file, "added_tokens") }
       added[id] = token["special"].flag ?? false
-      for option in ["single_word", "lstrip", "rstrip"] where token[option].flag == true {
-        options.insert("added token with \(option)")
-      }
-      if token["normalized"].flag == true {
-        normalizedTokens.append(String(decoding: text, as: UTF8.self))
-      }
+      if token["single_word"].flag == true { hasSingleWord = true }
+      var own: TokenizerTables.AddedOptions = []
+      if token["lstrip"].flag == true { own.insert(.stripLeft) }
+      if token["rstrip"].flag == true { own.insert(.stripRight) }
+      if token["normalized"].flag == true { own.insert(.normalized) }
+      options[id] = own
     }
     guard !tokens.isEmpty else {
       throw .bad(.outOfRange, file: file, field: "model.vocab", "empty")
@@ -51,13 +66,7 @@ struct HuggingFaceVocabulary {
   }
 
   /// What added tokens ask for that the runtime does not do.
-  func problems(normalized hasNormalizer: Bool) -> [String] {
-    var problems = options.sorted()
-    if hasNormalizer, let token = normalizedTokens.first {
-      problems.append("added token '\(token)' that is looked for in normalized text")
-    }
-    return problems
-  }
+  func problems() -> [String] { hasSingleWord ? ["added token with single_word"] : [] }
 }
 
 /// GPT-2's alphabet: every byte as a printable character.
@@ -119,27 +128,4 @@ func spacesForMetaspace(_ token: [UInt8]) -> [UInt8] {
 /// Whether these bytes are exactly one scalar.
 func isOneScalar(_ bytes: [UInt8]) -> Bool {
   bytes.count <= 4 && String(decoding: bytes, as: UTF8.self).unicodeScalars.count == 1
-}
-
-extension HuggingFaceTokenizer {
-  /// Prepend `▁`, then every space becomes `▁`.
-  static let metaspaceNormalizer = known(
-    """
-    {"type": "Sequence", "normalizers": [
-      {"type": "Prepend", "prepend": "▁"},
-      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
-    """)
-
-  /// The way back: spaces, bytes, one text, without its first space.
-  static let metaspaceDecoder = known(
-    """
-    {"type": "Sequence", "decoders": [
-      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-      {"type": "ByteFallback"}, {"type": "Fuse"},
-      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
-    """)
-
-  private static func known(_ json: String) -> TokenizerJSON {
-    (try? TokenizerJSONParser.parse(Array(json.utf8))) ?? .null
-  }
 }

@@ -9,7 +9,7 @@ public func tokenizerSection(of checkpoint: Checkpoint) throws(ImportError) -> [
   try tokenizerSection(
     from: checkpoint.tokenizer, begin: checkpoint.bos.map { Int($0) },
     addsBegin: checkpoint.addsBos, ends: checkpoint.eos.map { Int($0) },
-    vocabularySize: checkpoint.weights.description.vocabularySize)
+    vocabularySize: checkpoint.source.description.vocabularySize)
 }
 
 /// The tokenizer section for tokenizer files, laid out as `Formats/curta-tokenizer.md` says.
@@ -35,9 +35,11 @@ public func tokenizerSection(
   case .huggingFace: tables = try HuggingFaceTokenizer.tables(path)
   case .llama2c(_, let size): tables = try llama2cTables(path, count: size)
   case .gguf: tables = try GGUFTokenizer.tables(path)
+  case .sentencePiece: tables = try SentencePieceModel.tables(path)
   }
   if tables.begin == nil { tables.begin = begin }
-  if let addsBegin { tables.addsBegin = addsBegin && tables.begin != nil }
+  if let addsBegin { tables.addsBegin = addsBegin }
+  if tables.begin == nil { tables.addsBegin = false }
   if !ends.isEmpty { tables.ends = ends }
   if let rows = vocabularySize {
     guard rows >= tables.tokens.count else {

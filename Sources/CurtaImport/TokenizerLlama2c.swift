@@ -47,7 +47,7 @@ func llama2cTables(_ path: String, count: Int) throws(ImportError) -> TokenizerT
   }
 
   var tables = TokenizerTables(kind: .scoredBPE, tokens: tokens)
-  tables.normalizer = .prefixSpace
+  tables.normalizer = .prefix
   tables.decoder = .stripAfterBos
   tables.addsBegin = true
   tables.begin = 1

@@ -6,6 +6,11 @@
 
 #include <stdint.h>
 
+/// bits(x): the number of binary digits, 0 for 0.
+static inline uint32_t curta_bits(uint64_t x) {
+  return x == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(x);
+}
+
 /// round(x, s): x * 2^-s, half rounds up. 0 <= s <= 62, x + 2^(s-1) fits. SRSHL with -s.
 static inline int64_t curta_round(int64_t x, uint32_t s) {
   return s == 0 ? x : (x + ((int64_t)1 << (s - 1))) >> s;

@@ -114,8 +114,9 @@ private struct RoleRule: Codable {
     guard let role = try object.choice(TensorRole.self, "role") else {
       throw RecipeProblem(reason: "a rule has no 'role'")
     }
-    guard role != .norm else {
-      throw RecipeProblem(reason: "a rule has the role 'norm'; norms are always 16 bits")
+    guard role != .norm, role != .bias else {
+      throw RecipeProblem(
+        reason: "a rule has the role '\(role.rawValue)'; norms and biases are always 16 bits")
     }
     self.role = role
     rule = try object.rule()

@@ -14,7 +14,10 @@ public enum TensorRole: String, Sendable, Hashable, CaseIterable, Codable {
   case up
   case down
   case head
+  /// Learned positions: the rule of the embedding unless a recipe says otherwise.
+  case position
   case norm
+  case bias
 }
 
 /// The encoding of a tensor: a grid of 2 to 8 bits, or wide (16 bits).
@@ -40,7 +43,7 @@ public struct TensorRule: Sendable, Equatable {
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}]
 /// }
 /// ```
-/// Norms are always wide. A head that is tied to the embedding follows the embedding's rule.
+/// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
 public struct Recipe: Sendable, Equatable {
   public var name: String
   public var description: String
@@ -62,7 +65,11 @@ public struct Recipe: Sendable, Equatable {
 
   /// The rule for a role.
   public func rule(for role: TensorRole) -> TensorRule {
-    role == .norm ? TensorRule(bits: 16) : rules[role] ?? standard
+    switch role {
+    case .norm, .bias: TensorRule(bits: 16)
+    case .position: rules[.position] ?? rules[.embedding] ?? standard
+    default: rules[role] ?? standard
+    }
   }
 }
 
@@ -74,12 +81,14 @@ extension Recipe {
     name: "w8", description: "8-bit weights, one scale a row, searched clipping",
     standard: TensorRule(bits: 8))
 
-  /// 4-bit codes in groups of 64; embedding and head in 8 bits.
+  /// 4-bit codes in groups of 32; embedding and head in 6 bits.
   public static let w4 = Recipe(
     name: "w4",
-    description: "4-bit weights in groups of 64, embedding and head in 8 bits, searched clipping",
-    standard: TensorRule(bits: 4, group: 64),
-    rules: [.embedding: TensorRule(bits: 8), .head: TensorRule(bits: 8)])
+    description: "4-bit weights in groups of 32, embedding and head in 6 bits, searched clipping",
+    standard: TensorRule(bits: 4, group: 32),
+    rules: [
+      .embedding: TensorRule(bits: 6, group: 64), .head: TensorRule(bits: 6, group: 64),
+    ])
 
   public static let builtIn = [w8, w4]
 

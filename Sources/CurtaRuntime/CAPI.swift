@@ -21,7 +21,7 @@ private func options(_ given: UnsafePointer<curta_options>?) -> curta_options? {
   return result
 }
 
-private func session(_ pointer: OpaquePointer?) -> Session? {
+func session(_ pointer: OpaquePointer?) -> Session? {
   pointer.map { Session(UnsafeMutablePointer<SessionState>($0)) }
 }
 
@@ -182,6 +182,43 @@ public func curta_decode(
 @c @implementation
 public func curta_is_end(_ pointer: OpaquePointer!, _ token: Int32) -> Int32 {
   session(pointer)?.tokenizer?.isEnd(token) == true ? 1 : 0
+}
+
+@c @implementation
+public func curta_session_save_size(_ pointer: OpaquePointer!) -> Int {
+  guard let session = session(pointer) else { return 0 }
+  do throws(CurtaError) { return try session.savedSize() } catch { return 0 }
+}
+
+@c @implementation
+public func curta_session_save(
+  _ pointer: OpaquePointer!, _ bytes: UnsafeMutableRawPointer!, _ capacity: Int,
+  _ size: UnsafeMutablePointer<Int>!
+) -> curta_status {
+  guard let session = session(pointer), let bytes, capacity >= 0, let size else {
+    return Status.badArgument.rawValue
+  }
+  do throws(CurtaError) {
+    size.pointee = try session.save(to: bytes, capacity: capacity)
+    return Status.ok.rawValue
+  } catch {
+    return error.status.rawValue
+  }
+}
+
+@c @implementation
+public func curta_session_restore(
+  _ pointer: OpaquePointer!, _ bytes: UnsafeRawPointer!, _ size: Int
+) -> curta_status {
+  guard let session = session(pointer), let bytes, size >= 0 else {
+    return Status.badArgument.rawValue
+  }
+  do throws(CurtaError) {
+    try session.restore(from: ByteView(bytes, count: size))
+    return Status.ok.rawValue
+  } catch {
+    return error.status.rawValue
+  }
 }
 
 extension Plan {

@@ -1,4 +1,4 @@
-// A session: made in the caller's memory, then stepped token by token.
+// A session: made in the caller's memory, then stepped token by token or image by image.
 // SPDX-License-Identifier: Apache-2.0
 
 import CCurta
@@ -52,7 +52,8 @@ public struct Session: @unchecked Sendable {
         buffers: (arena + Int(plan.bufferTable)).assumingMemoryBound(to: BufferEntry.self),
         states: (arena + Int(plan.stateTable)).assumingMemoryBound(to: StateEntry.self),
         tokenizer: tokenizer, decoder: nil, random: 1, past: 0, outputsMade: 0,
-        tokens: UnsafePointer(bitPattern: 64)!, count: 0, outputs: 0, op: CurrentOp()))
+        tokens: UnsafePointer(bitPattern: 64)!, count: 0, outputs: 0, patches: 0,
+        op: CurrentOp()))
     let session = Session(state)
     try session.layBuffers(plan)
     session.seed(0)
@@ -76,8 +77,7 @@ public struct Session: @unchecked Sendable {
       for i in 0..<plan.program.bufferCount {
         let record = try plan.program.buffer(i)
         guard record.slot == slot else { continue }
-        let rows = record.rows == .tokens ? plan.sizes.chunk : plan.sizes.outputs
-        let parts = try BufferLayout(record, rows: rows)
+        let parts = try BufferLayout(record, rows: plan.sizes.rows(record.rows))
         (state.pointee.buffers + Int(i)).initialize(
           to: BufferEntry(
             record: record, values: start.assumingMemoryBound(to: Int32.self),
@@ -90,7 +90,7 @@ public struct Session: @unchecked Sendable {
     }
     for i in 0..<plan.program.stateCount {
       let record = try plan.program.state(i)
-      let rows = UInt64(record.heads) * UInt64(plan.sizes.context)
+      let rows = UInt64(record.heads) * UInt64(plan.sizes.positions)
       let codes = base + Int(try layout.take(rows, Int(record.width)))
       let scales = base + Int(try layout.take(rows, MemoryLayout<curta_scale>.stride))
       (state.pointee.states + Int(i)).initialize(
@@ -116,11 +116,12 @@ extension Session {
 
   /// Feeds 1 … chunk tokens and computes logits for the last `outputs` of them.
   ///
-  /// Throws `badArgument` (a count or an id out of range) or `contextFull`; nothing has then
-  /// changed.
+  /// Throws `badArgument` (a count or an id out of range), `contextFull` or `unsupported` (a program
+  /// of images); nothing has then changed.
   public func step(
     _ tokens: UnsafePointer<Int32>, count: Int, outputs: Int
   ) throws(CurtaError) {
+    guard state.pointee.program.image == nil else { throw CurtaError(.unsupported) }
     guard count >= 1, count <= chunk, outputs >= 1, outputs <= count,
       outputs <= Int(state.pointee.sizes.outputs)
     else { throw CurtaError(.badArgument) }
@@ -133,6 +134,12 @@ extension Session {
     state.pointee.tokens = tokens
     state.pointee.count = count
     state.pointee.outputs = outputs
+    try runAll()
+    state.pointee.past += count
+  }
+
+  /// Runs every op over the step that has been set up.
+  func runAll() throws(CurtaError) {
     state.pointee.outputsMade = 0
     for i in 0..<state.pointee.program.opCount {
       let record = try state.pointee.program.op(i)
@@ -140,11 +147,10 @@ extension Session {
       for k in 1..<16 { state.pointee.op.operands[k] = try record.operand(k) }
       run()
     }
-    state.pointee.past += count
-    state.pointee.outputsMade = outputs
+    state.pointee.outputsMade = state.pointee.outputs
   }
 
-  /// Row `row` of the last step's logits: [vocabulary], units of 2^-16; nil when there is none.
+  /// Row `row` of the last step's logits, or of image `row`: [vocabulary], units of 2^-16; nil when there is none.
   public func logits(_ row: Int) -> UnsafePointer<Int32>? {
     guard row >= 0, row < state.pointee.outputsMade else { return nil }
     let buffer = state.pointee.buffers[Int(state.pointee.program.output)]

@@ -22,6 +22,14 @@ public enum ActivationSite: String, Sendable, CaseIterable, Hashable {
   /// The residual stream after the embedding and after every add; one row per token. Its largest
   /// magnitude sets a fixed point: look, don't change.
   case residual
+  // Rows that are numbers in fixed point where a bias, a norm of the heads or a post norm needs it;
+  // one row per token. Look, don't change.
+  /// Queries, keys and values as the projections give them.
+  case queryRow, keyRow, valueRow
+  /// The projections in front of the activation.
+  case gateRow, upRow
+  /// What the post norms read.
+  case attentionResult, feedForwardResult
 }
 
 /// What a caller does to the activations of every site, in place.

@@ -7,17 +7,15 @@ import Glibc
 public struct FloatDecoderState: Sendable {
   /// Tokens seen so far; the next one gets this position.
   public internal(set) var position = 0
-  var keys: [[Float]]  // [layer][position][keyValueHeads][headWidth], after rotation
-  var values: [[Float]]  // [layer][position][keyValueHeads][headWidth]
+  var caches: [LayerCache]  // [layers]
 
   /// The empty state.
   public init(_ description: DecoderDescription) {
-    keys = [[Float]](repeating: [], count: description.layers)
-    values = keys
+    caches = [LayerCache](repeating: LayerCache(), count: description.layers)
   }
 }
 
-/// A Llama-style decoder in float32: RMSNorm, rotary grouped-query attention, SwiGLU.
+/// A decoder in float32.
 ///
 /// One sequence at a time, any number of tokens per call; the state carries on. Weights are plain
 /// matrices, so dequantized ones may stand in, and `transform` may simulate quantized activations.
@@ -35,20 +33,21 @@ public struct FloatDecoder {
 
   public var description: DecoderDescription { weights.description }
 
-  /// Logits of every given token, [tokens][vocabularySize]; row i predicts the token after i.
+  /// Logits of the last `outputs` given tokens (nil: of all), [outputs][vocabularySize]; each row
+  /// predicts the token after its own.
   ///
   /// Token ids must be in 0..<vocabularySize.
-  public mutating func forward(tokens: [Int32], state: inout FloatDecoderState) -> Matrix {
-    var x = embed(tokens)
-    let rotation = Rotation(description, from: state.position, count: tokens.count)
-    for layer in weights.layers.indices {
-      attention(layer, &x, rotation, &state)
-      feedForward(layer, &x)
+  public mutating func forward(
+    tokens: [Int32], outputs: Int? = nil, state: inout FloatDecoderState
+  ) -> Matrix {
+    let runner = LayerRunner(description, transform)
+    var x = runner.embed(tokens, weights.ends, position: state.position)
+    for (index, layer) in weights.layers.enumerated() {
+      runner.run(layer, index, &x, from: state.position, &state.caches[index])
     }
     state.position += tokens.count
-    var normed = rmsNorm(x, weights.finalNorm, description.normEpsilon)
-    transform.apply(.headInput, max(0, description.layers - 1), &normed.values, description.width)
-    return normed.times(transposed: weights.head ?? weights.embedding)
+    let first = tokens.count - min(outputs ?? tokens.count, tokens.count)
+    return runner.logits(x.dropping(first), weights.ends)
   }
 
   /// The most likely continuation of `prompt`: at most `count` tokens, ending with a stop token.
@@ -59,76 +58,12 @@ public struct FloatDecoder {
     var step = prompt
     var result: [Int32] = []
     while result.count < count, !step.isEmpty {
-      let logits = forward(tokens: step, state: &state)
-      let next = Int32(argmax(logits.row(logits.rows - 1)))
+      let logits = forward(tokens: step, outputs: 1, state: &state)
+      let next = Int32(argmax(logits.row(0)))
       result.append(next)
       if stop.contains(next) { break }
       step = [next]
     }
     return result
-  }
-
-  /// Rows of the embedding, [tokens][width].
-  private func embed(_ tokens: [Int32]) -> Matrix {
-    let width = description.width
-    var values: [Float] = []
-    values.reserveCapacity(tokens.count * width)
-    for token in tokens {
-      precondition(
-        token >= 0 && Int(token) < description.vocabularySize, "token outside the vocabulary")
-      values.append(contentsOf: weights.embedding.row(Int(token)))
-    }
-    var x = Matrix(rows: tokens.count, columns: width, values: values)
-    transform.apply(.residual, 0, &x.values, width)
-    return x
-  }
-
-  /// x += down(silu(gate(n)) · up(n)), n = norm(x).
-  private func feedForward(_ index: Int, _ x: inout Matrix) {
-    let layer = weights.layers[index]
-    var normed = rmsNorm(x, layer.feedForwardNorm, description.normEpsilon)
-    transform.apply(.feedForwardInput, index, &normed.values, description.width)
-    var product = normed.times(transposed: layer.gate)
-    let up = normed.times(transposed: layer.up)
-    product.values.withUnsafeMutableBufferPointer { product in
-      up.values.withUnsafeBufferPointer { up in
-        for i in 0..<product.count {
-          product[i] = product[i] / (1 + expf(-product[i])) * up[i]
-        }
-      }
-    }
-    transform.apply(.feedForwardProduct, index, &product.values, description.feedForwardWidth)
-    x.add(product.times(transposed: layer.down))
-    transform.apply(.residual, index, &x.values, description.width)
-  }
-}
-
-/// x / rms(x) · gain for every row; `gain` is [columns].
-func rmsNorm(_ x: Matrix, _ gain: [Float], _ epsilon: Float) -> Matrix {
-  var result = x
-  let width = x.columns
-  result.values.withUnsafeMutableBufferPointer { values in
-    gain.withUnsafeBufferPointer { gain in
-      for row in 0..<x.rows {
-        let row = UnsafeMutableBufferPointer(rebasing: values[row * width..<(row + 1) * width])
-        var squares = 0.0
-        for value in row { squares += Double(value) * Double(value) }
-        let scale = Float(1 / (squares / Double(width) + Double(epsilon)).squareRoot())
-        for i in 0..<width { row[i] = row[i] * scale * gain[i] }
-      }
-    }
-  }
-  return result
-}
-
-extension Matrix {
-  /// self += other, element by element.
-  mutating func add(_ other: Matrix) {
-    precondition(rows == other.rows && columns == other.columns)
-    values.withUnsafeMutableBufferPointer { values in
-      other.values.withUnsafeBufferPointer { other in
-        for i in 0..<values.count { values[i] += other[i] }
-      }
-    }
   }
 }

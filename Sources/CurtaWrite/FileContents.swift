@@ -24,9 +24,9 @@ public struct FileContents: Sendable {
 }
 
 /// A section as it lies in the file.
-struct StoredSection: Sendable {
+struct StoredSection: Sendable, Equatable {
   let kind: UInt32
-  let index: UInt32
+  var index: UInt32
   let codec: Codec
   /// Decoded size.
   let size: Int
@@ -74,27 +74,12 @@ extension FileContents {
   }
 
   private func dataSections(_ choice: CodecChoice) throws(WriteError) -> [StoredSection] {
-    let streams = tensors.flatMap { tensor in
-      (0..<tensor.streamCount).map { (tensor: tensor, stream: $0) }
+    let count = tensors.reduce(0) { $0 + $1.streamCount }
+    guard count <= Int(Limits.sections) - 4 else {
+      throw .invalid(part: "tensors", reason: "\(count) data sections are too many")
     }
-    guard streams.count <= Int(Limits.sections) - 4 else {
-      throw .invalid(part: "tensors", reason: "\(streams.count) data sections are too many")
-    }
-    var results = [Result<StoredSection, WriteError>?](repeating: nil, count: streams.count)
-    results.withUnsafeMutableBufferPointer { results in
-      // Every iteration writes its own element.
-      nonisolated(unsafe) let results = results
-      DispatchQueue.concurrentPerform(iterations: streams.count) { i in
-        results[i] = Result { () throws(WriteError) in
-          try StoredSection(
-            kind: SectionKind.data, index: UInt32(i), streams[i].tensor.stream(streams[i].stream),
-            choice)
-        }
-      }
-    }
-    var sections: [StoredSection] = []
-    sections.reserveCapacity(results.count)
-    for case .some(let result) in results { sections.append(try result.get()) }
+    var sections = try StoredSection.streams(of: tensors, choice).flatMap { $0 }
+    for i in sections.indices { sections[i].index = UInt32(i) }
     return sections
   }
 }

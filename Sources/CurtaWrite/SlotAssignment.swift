@@ -83,13 +83,13 @@ private func meet(_ a: [Interval], _ b: [Interval]) -> Bool {
 }
 
 extension BufferDescription {
-  /// Bytes for a step of 32 tokens and one output: only an order for the choice of slots.
+  /// Bytes for a step of 32 tokens or patches and one output: only an order for the choice of slots.
   fileprivate var nominalBytes: Int {
     let elementBytes: Int
     switch kind {
     case .fixed, .scaled: elementBytes = 4
     case .codes8: elementBytes = 1
     }
-    return width * elementBytes * (rows == .tokens ? 32 : 1)
+    return width * elementBytes * (rows == .outputs ? 1 : 32)
   }
 }

@@ -18,6 +18,8 @@ public struct TensorContents: Sendable, Equatable {
     case wide(Wide)
     /// Constants [N][K].
     case words([UInt32])
+    /// One of the above in the form that goes into the file (`packed(_:)`).
+    case packed(PackedStreams)
   }
 
   /// m[n] · (s[n][g] · c[n][k] + o[n][g]) · 2^−exponent
@@ -71,6 +73,7 @@ public struct TensorContents: Sendable, Equatable {
     case .grid: .grid
     case .wide: .wide
     case .words: .words
+    case .packed(let packed): packed.encoding
     }
   }
 
@@ -80,6 +83,7 @@ public struct TensorContents: Sendable, Equatable {
     case .grid(let grid): grid.bits
     case .wide: 16
     case .words: 32
+    case .packed(let packed): packed.bits
     }
   }
 
@@ -90,6 +94,26 @@ public struct TensorContents: Sendable, Equatable {
       2 + (grid.groupScales == nil ? 0 : 1) + (grid.groupOffsets == nil ? 0 : 1)
     case .wide: 2
     case .words: 1
+    case .packed(let packed): packed.sections.count
+    }
+  }
+
+  /// Columns in a group; 0 is the whole row.
+  var group: Int {
+    switch payload {
+    case .grid(let grid): grid.group
+    case .wide, .words: 0
+    case .packed(let packed): packed.group
+    }
+  }
+
+  /// Of grid and wide; 0 for words.
+  var exponent: Int {
+    switch payload {
+    case .grid(let grid): grid.exponent
+    case .wide(let wide): wide.exponent
+    case .words: 0
+    case .packed(let packed): packed.exponent
     }
   }
 
@@ -134,6 +158,7 @@ extension TensorContents {
       try validate(wide.mantissas, exponent: wide.exponent)
     case .words(let words):
       try require(words.count == rows * columns, "\(words.count) words")
+    case .packed: break  // checked when it was packed
     }
   }
 

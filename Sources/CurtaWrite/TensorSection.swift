@@ -37,17 +37,8 @@ public func tensorSection(_ tensors: [TensorContents]) throws(WriteError) -> [UI
 private func descriptor(
   _ tensor: TensorContents, nameOffset: Int, data: Int
 ) throws(WriteError) -> [UInt8] {
-  var flags: UInt8 = 0
-  var group = 0
-  var exponent = 0
-  switch tensor.payload {
-  case .grid(let grid):
-    flags = (grid.groupScales == nil ? 0 : 1) | (grid.groupOffsets == nil ? 0 : 2)
-    group = grid.group
-    exponent = grid.exponent
-  case .wide(let wide): exponent = wide.exponent
-  case .words: break
-  }
+  // Bit 0: group scales, bit 1: group offsets. A grid has two streams besides.
+  let flags: UInt8 = tensor.encoding == .grid ? (1 << UInt8(tensor.streamCount - 2)) - 1 : 0
   var bytes: [UInt8] = []
   bytes.append(little: UInt32(nameOffset))
   bytes.append(little: UInt32(tensor.name.utf8.count))
@@ -56,8 +47,8 @@ private func descriptor(
   bytes.append(little: tensor.encoding.rawValue)
   bytes.append(UInt8(tensor.bits))
   bytes.append(flags)
-  bytes.append(little: UInt32(group))
-  bytes.append(little: Int32(exponent))
+  bytes.append(little: UInt32(tensor.group))
+  bytes.append(little: Int32(tensor.exponent))
   bytes.append(little: UInt32(data))
   bytes.append(little: UInt32(tensor.streamCount))
   bytes.append(little: UInt32(0))  // first modifier

@@ -57,7 +57,7 @@ import Testing
       #expect(metadata["source.hash"] == .text(sha256(Array(listing.utf8))))
       #expect(metadata["recipe"] == .text("w8"))
       #expect(metadata["name"] == .text("tiny"))
-      #expect(metadata["parameters"] == .integer(UInt64(checkpoint.weights.parameterCount)))
+      #expect(metadata["parameters"] == .integer(UInt64(checkpoint.source.parameterCount)))
     }
   }
 

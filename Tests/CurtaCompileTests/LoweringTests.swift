@@ -77,13 +77,13 @@ private func withFile(
       let program = try contents(tiny, .w8).program
       for op in program.ops {
         switch op {
-        case .headQuant(_, _, let rotation, let hadamard):
+        case .headQuant(_, _, let rotation, _, let hadamard):
           #expect(hadamard == expected)
-          #expect(rotation?.pairing == .interleaved)
-        case .cacheAppend(_, let state, let rotation, let hadamard):
+          #expect(rotation?.pairing == .halfSplit)
+        case .cacheAppend(_, let state, let rotation, _, let hadamard):
           #expect(hadamard == (state % 2 == 0 ? expected : 0))
           #expect((rotation != nil) == (state % 2 == 0))
-        case .attend(_, _, _, _, let window, let mantissa, let exponent, _):
+        case .attend(_, _, _, _, let window, let mantissa, let exponent, _, _):
           let scale = log2(M_E) / Double(width).squareRoot() / Double(max(expected, 1))
           #expect(abs(scalbn(Double(mantissa), -exponent) / scale - 1) < 0x1p-16)
           #expect(window == 0)
@@ -114,17 +114,18 @@ private func withFile(
   @Test func limitsAreListedTogether() throws {
     var description = DecoderDescription(
       vocabularySize: 100, width: 1 << 18, feedForwardWidth: 128, layers: 2000, queryHeads: 4,
-      keyValueHeads: 4, headWidth: 512, contextLength: 64, ropePairing: .halfSplit,
-      tiedHead: true)
+      keyValueHeads: 4, headWidth: 512, contextLength: 64, rotary: [])
+    description.logitCap = 0.1
     #expect {
-      try Lowering.checkLimits(description)
+      try description.checkLimits()
     } throws: { error in
       guard case ConversionError.unsupported(let list) = error else { return false }
-      return list.count == 3
+      return list.count == 4
     }
     description.width = 64
     description.headWidth = 16
     description.layers = 3
-    try Lowering.checkLimits(description)
+    description.logitCap = 30
+    try description.checkLimits()
   }
 }

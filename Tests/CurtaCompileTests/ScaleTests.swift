@@ -9,25 +9,25 @@ import Testing
 
 @Suite struct ScaleTests {
   @Test(arguments: [
-    (Float(1), 29), (2, 28), (1.5, 28), (100, 22), (0.1, 30), (1e9, 0), (1e30, 0), (0, 30),
+    (Float(1), 27), (2, 26), (1.5, 26), (100, 20), (0.1, 30), (1e9, 0), (1e30, 0), (0, 30),
   ])
-  func fractionLeavesAFactorOfFour(largest: Float, fraction: Int) {
-    let scale = ResidualScale(largest: largest, epsilon: 0)
+  func fractionLeavesAFactorOfSixteen(largest: Float, fraction: Int) {
+    let scale = FixedPoint(largest: largest, epsilon: 0)
     #expect(scale.fraction == fraction)
-    if fraction > 0 { #expect(Double(largest) * pow(2, Double(fraction)) * 4 <= 0x1p31) }
+    if fraction > 0 { #expect(Double(largest) * pow(2, Double(fraction)) * 16 <= 0x1p31) }
   }
 
   @Test func epsilonIsInUnitsOfTheSquare() {
-    let scale = ResidualScale(largest: 64, epsilon: 1e-5)
-    #expect(scale.fraction == 23)
-    #expect(scale.epsilon == UInt64((Double(Float(1e-5)) * 0x1p46).rounded()))
+    let scale = FixedPoint(largest: 64, epsilon: 1e-5)
+    #expect(scale.fraction == 21)
+    #expect(scale.epsilon == UInt64((Double(Float(1e-5)) * 0x1p42).rounded()))
   }
 
   @Test func epsilonLowersTheFraction() {
-    let scale = ResidualScale(largest: 0.5, epsilon: 1e-5)
+    let scale = FixedPoint(largest: 0.05, epsilon: 1e-5)
     #expect(scale.epsilon <= 1 << 40)
     #expect(scale.fraction == 28)
-    #expect(ResidualScale(largest: 1e9, epsilon: 1e-5).epsilon == 0)
+    #expect(FixedPoint(largest: 1e9, epsilon: 1e-5).epsilon == 0)
   }
 
   @Test(arguments: [1.0, 0.5, 1.9999999, 0.18, 1e-6, 12345.678, 0.36067376022224085])

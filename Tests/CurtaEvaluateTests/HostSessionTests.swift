@@ -57,16 +57,16 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
       tiny.tiedHead = tied
       let converted = try Converted(tiny, .w8, in: folder)
       let rows = try integerLogits(converted.path, someTokens, chunk: 16)
-      var decoder = FloatDecoder(converted.checkpoint.weights)
+      var decoder = FloatDecoder(try DecoderWeights(converted.checkpoint.source))
       var state = FloatDecoderState(decoder.description)
       let expected = decoder.forward(tokens: someTokens, state: &state)
       let file = try FileMapping(converted.path)
       let model = try withExtendedLifetime(file) {
         try DequantizedModel(CurtaFile(file.bytes), like: decoder.description)
       }
-      #expect(model.hadamard.head == (heads == 3 ? 16 : 4))
+      #expect(model.spreading.head == (heads == 3 ? 16 : 4))
       var simulation = FloatDecoder(
-        model.weights, transform: FakeQuantization.transform(model.hadamard))
+        model.weights, transform: FakeQuantization.transform(model.spreading))
       var other = FloatDecoderState(decoder.description)
       let simulated = simulation.forward(tokens: someTokens, state: &other)
       var divergence = 0.0
@@ -101,14 +101,14 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
         name: "test", clip: .none, standard: TensorRule(bits: bits, group: group))
       let converted = try Converted(TinyCheckpoint(), recipe, in: folder)
       let file = try FileMapping(converted.path)
-      let weights = converted.checkpoint.weights
+      let weights = try DecoderWeights(converted.checkpoint.source)
       let model = try withExtendedLifetime(file) {
         try DequantizedModel(CurtaFile(file.bytes), like: weights.description)
       }
       for (role, original, restored) in [
-        (TensorRole.embedding, weights.embedding, model.weights.embedding),
-        (.down, weights.layers[1].down, model.weights.layers[1].down),
-        (.key, weights.layers[0].key, model.weights.layers[0].key),
+        (TensorRole.embedding, weights.ends.embedding, model.weights.ends.embedding),
+        (.down, weights.layers[1].down.weight, model.weights.layers[1].down.weight),
+        (.key, weights.layers[0].key.weight, model.weights.layers[0].key.weight),
       ] {
         let block = Spreading(weights.description).block(of: role)
         let turned = Spreading.turned(original, block: block)

@@ -40,6 +40,10 @@ import Testing
     #expect(cases(Encoding.self) == (try registry("encoding")))
     #expect(cases(BufferType.self) == (try registry("buffer")))
     #expect(cases(RowCount.self) == (try registry("rows")))
+    #expect(cases(InputKind.self) == (try registry("input")))
+    #expect(cases(Resize.self) == (try registry("resize")))
+    #expect(cases(Filter.self) == (try registry("filter")))
+    #expect(cases(PoolKind.self) == (try registry("pool")))
     #expect(cases(Pairing.self) == (try registry("pairing")))
     let sections = [
       Int(SectionKind.metadata): "metadata", Int(SectionKind.tokenizer): "tokenizer",
@@ -49,16 +53,18 @@ import Testing
     #expect(sections == (try registry("section")))
     #expect(
       try registry("state") == [1: "codes8"] && registry("value") == [1: "integer", 2: "text"])
-    #expect(try registry("norm") == [1: "rms"] && registry("activation") == [1: "silu"])
+    #expect(cases(NormKind.self) == (try registry("norm")))
+    #expect(cases(Activation.self) == (try registry("activation")))
   }
 
   @Test func headerIsTheRegistry() throws {
     let header = try Repository.text("Sources/CCurta/include/curta.h")
-    var names: [Int: String] = [:]
-    for match in header.matches(of: #/CURTA_([A-Z_]+) = (\d+),/#) {
-      names[Int(match.2)!] = match.1.lowercased()
+    var tables: [String: [Int: String]] = [:]
+    for match in header.matches(of: #/CURTA_(RESIZE_|FILTER_|)([A-Z_]+) = (\d+)\b/#) {
+      tables[String(match.1), default: [:]][Int(match.3)!] = match.2.lowercased()
     }
-    #expect(names == (try registry("status")))
+    #expect(try tables[""] == registry("status") && tables["RESIZE_"] == registry("resize"))
+    #expect(try tables["FILTER_"] == registry("filter"))
   }
 
   /// Rows `| MAX_NAME | value … |` of a page's table of limits.
@@ -96,6 +102,9 @@ import Testing
     let wide = "2^24 for fixed and scaled buffers, 2^17 for codes8"
     #expect(program.contains(wide) && Limits.width == 1 << 24 && Limits.codesWidth == 1 << 17)
     #expect(program.contains("1 … \(Limits.heads) for codes8"))
+    #expect(program.contains("| height | 1 … \(Limits.imageSide): rows of pixels |"))
+    #expect(program.contains("… \(Limits.imageEdge); else 0 |"))
+    #expect(program.contains("P <= S <= P + \(Limits.prefixRows)"))
   }
 
   /// Every invalid vector names a status of the registry.

@@ -14,21 +14,22 @@ import Testing
       try Data(#"{"do_sample":true,"temperature":0.7,"top_k":40,"eos_token_id":3}"#.utf8)
         .write(to: folder.appendingPathComponent("generation_config.json"))
       let checkpoint = try loadCheckpoint(folder.path)
-      let d = checkpoint.weights.description
+      let weights = try checkpoint.weights()
+      #expect(weights.isConsistent)
       #expect(
-        d
+        weights.description
           == DecoderDescription(
             vocabularySize: 5, width: 4, feedForwardWidth: 6, layers: 1, queryHeads: 2,
-            keyValueHeads: 1, headWidth: 2, contextLength: 16, normEpsilon: 1e-6, ropeBase: 500,
-            ropePairing: .halfSplit, tiedHead: true))
-      let layer = checkpoint.weights.layers[0]
-      #expect(checkpoint.weights.isConsistent)
+            keyValueHeads: 1, headWidth: 2, contextLength: 16, normEpsilon: 1e-6,
+            parts: [.gate, .tiedHead],
+            rotary: [RotaryTable(base: 500, width: 2, pairing: .halfSplit)]))
+      let layer = weights.layers[0]
       #expect(
         [
-          checkpoint.weights.embedding.values[0], layer.attentionNorm[0], layer.query.values[0],
-          layer.key.values[0], layer.value.values[0], layer.output.values[0],
-          layer.feedForwardNorm[0], layer.gate.values[0], layer.up.values[0],
-          layer.down.values[0], checkpoint.weights.finalNorm[0],
+          weights.ends.embedding[0, 0], layer.attentionNorm.weight[0], layer.query.weight[0, 0],
+          layer.key.weight[0, 0], layer.value.weight[0, 0], layer.output.weight[0, 0],
+          layer.feedForwardNorm?.weight[0], layer.gate?.weight[0, 0], layer.up.weight[0, 0],
+          layer.down.weight[0, 0], weights.ends.finalNorm.weight[0],
         ] == [0.5, 1, 0.25, 0.125, -1, -2, 3, 4, 5, 6, 7])
       #expect(checkpoint.bos == 1)
       #expect(checkpoint.eos == [3])
@@ -45,14 +46,21 @@ import Testing
   @Test func everythingUnsupportedIsListed() throws {
     try withScratch { folder in
       var config = FolderBytes.config
-      config["rope_scaling"] = ["rope_type": "llama3", "factor": 8.0]
-      config["attention_bias"] = true
-      config["hidden_act"] = "gelu"
-      config["model_type"] = "mistral"
-      try FolderBytes.write(folder, config: config, tensors: FolderBytes.tensors)
+      config["rope_scaling"] = ["rope_type": "spiral", "factor": 8.0]
+      config["num_local_experts"] = 4
+      config["hidden_act"] = "xielu"
+      config["quantization_config"] = ["bits": 4]
+      config["sliding_window"] = 8
+      var tensors = FolderBytes.tensors
+      tensors[2].dataType = "I32"
+      tensors.append(TensorBytes("model.layers.0.mlp.experts.0.up_proj.weight", [4], value: 0))
+      try FolderBytes.write(folder, config: config, tensors: tensors)
       let list = unsupportedList { _ = try loadCheckpoint(folder.path) }
-      #expect(list.count == 4)
-      for field in ["rope_scaling", "attention_bias", "hidden_act", "model_type"] {
+      #expect(list.count == 7)
+      for field in [
+        "rope_scaling.rope_type = \"spiral\"", "num_local_experts", "hidden_act",
+        "quantization_config", "sliding_window = 8", "dtype I32", "experts (",
+      ] {
         #expect(list.contains { $0.contains(field) && $0.contains("supported:") })
       }
     }
@@ -76,6 +84,7 @@ import Testing
       ("hidden_size", -4, .outOfRange), ("hidden_size", 4.5, .outOfRange),
       ("hidden_size", 1 << 40, .outOfRange), ("num_key_value_heads", 3, .outOfRange),
       ("num_attention_heads", 3, .outOfRange), ("head_dim", 3, .outOfRange),
+      ("num_attention_heads", 8, .outOfRange),
       ("vocab_size", NSNull(), .missingField), ("eos_token_id", 5, .outOfRange),
       ("rms_norm_eps", 0, .outOfRange), ("tie_word_embeddings", "yes", .wrongType),
       ("tie_word_embeddings", false, .missingTensor), ("vocab_size", 6, .wrongShape),
@@ -100,12 +109,13 @@ import Testing
         var config = FolderBytes.config
         config["tie_word_embeddings"] = tied
         try FolderBytes.write(folder, config: config, tensors: tensors)
-        return try loadCheckpoint(folder.path).weights
+        return try loadCheckpoint(folder.path).weights()
       }
     }
-    #expect(try load(FolderBytes.tensors + [head], tied: true).head == nil)
-    #expect(try load(FolderBytes.tensors + [other], tied: false).head?.values[0] == 0.75)
-    #expect(try load(FolderBytes.tensors.dropFirst() + [head], tied: true).embedding[0, 0] == 0.5)
+    #expect(try load(FolderBytes.tensors + [head], tied: true).ends.head == nil)
+    #expect(try load(FolderBytes.tensors + [other], tied: false).ends.head?.values[0] == 0.75)
+    #expect(
+      try load(FolderBytes.tensors.dropFirst() + [head], tied: true).ends.embedding[0, 0] == 0.5)
     let contradiction = malformation { _ = try load(FolderBytes.tensors + [other], tied: true) }
     #expect(contradiction?.reason == .contradiction)
   }
@@ -115,7 +125,10 @@ import Testing
       var tensors = FolderBytes.tensors
       tensors[4] = TensorBytes(tensors[4].name, [2, 4], value: .nan)
       try FolderBytes.write(folder, tensors: tensors)
-      let found = malformation { _ = try loadCheckpoint(folder.path) }
+      // The value is only seen when its layer is read.
+      let source = try loadCheckpoint(folder.path).source
+      _ = try source.ends()
+      let found = malformation { _ = try source.layer(0) }
       #expect(found?.reason == .notFinite)
       #expect(found?.field == tensors[4].name)
     }
@@ -139,14 +152,14 @@ import Testing
       tamper(&map)
       try JSONSerialization.data(withJSONObject: ["metadata": [:], "weight_map": map])
         .write(to: folder.appendingPathComponent("model.safetensors.index.json"))
-      return try loadCheckpoint(folder.path).weights
+      return try loadCheckpoint(folder.path).weights()
     }
   }
 
   @Test func shardsAreJoined() throws {
     let weights = try load { _ in }
     #expect(weights.isConsistent)
-    #expect(weights.finalNorm == [7, 7, 7, 7])
+    #expect(weights.ends.finalNorm.weight == [7, 7, 7, 7])
   }
 
   @Test(arguments: ["../model-0.safetensors", "/etc/passwd", "a/b", "..", ".", ""])

@@ -109,8 +109,9 @@ extension GGUFFileBytes.Value {
 }
 
 extension GGUFFileBytes {
-  /// The metadata and float32 tensors of a decoder of interleaved pairing.
-  init(_ weights: DecoderWeights) {
+  /// The metadata and float32 tensors of a plain Llama, q and k in the order that turns neighbours
+  /// together, as llama.cpp has it.
+  init(_ weights: DecoderWeights, ropeBase: Float = 10000) {
     let d = weights.description
     self["general.architecture"] = .text("llama")
     self["llama.block_count"] = .u32(d.layers)
@@ -120,27 +121,29 @@ extension GGUFFileBytes {
     self["llama.attention.head_count"] = .u32(d.queryHeads)
     self["llama.attention.head_count_kv"] = .u32(d.keyValueHeads)
     self["llama.attention.layer_norm_rms_epsilon"] = .f32(d.normEpsilon)
-    self["llama.rope.freq_base"] = .f32(Float(d.ropeBase))
+    self["llama.rope.freq_base"] = .f32(ropeBase)
     self["llama.rope.dimension_count"] = .u32(d.headWidth)
     self["llama.vocab_size"] = .u32(d.vocabularySize)
-    add("token_embd.weight", weights.embedding)
+    add("token_embd.weight", weights.ends.embedding)
     for (index, layer) in weights.layers.enumerated() {
       let matrices = [
-        ("attn_q", layer.query), ("attn_k", layer.key), ("attn_v", layer.value),
-        ("attn_output", layer.output), ("ffn_gate", layer.gate), ("ffn_up", layer.up),
-        ("ffn_down", layer.down),
+        ("attn_q", layer.query.weight.interleaved(d.queryHeads)),
+        ("attn_k", layer.key.weight.interleaved(d.keyValueHeads)),
+        ("attn_v", layer.value.weight), ("attn_output", layer.output.weight),
+        ("ffn_gate", layer.gate!.weight), ("ffn_up", layer.up.weight),
+        ("ffn_down", layer.down.weight),
       ]
       for (name, matrix) in matrices { add("blk.\(index).\(name).weight", matrix) }
-      add("blk.\(index).attn_norm.weight", [d.width], layer.attentionNorm)
-      add("blk.\(index).ffn_norm.weight", [d.width], layer.feedForwardNorm)
+      add("blk.\(index).attn_norm.weight", [d.width], layer.attentionNorm.weight)
+      add("blk.\(index).ffn_norm.weight", [d.width], layer.feedForwardNorm!.weight)
     }
-    add("output_norm.weight", [d.width], weights.finalNorm)
-    if let head = weights.head { add("output.weight", head) }
+    add("output_norm.weight", [d.width], weights.ends.finalNorm.weight)
+    if let head = weights.ends.head { add("output.weight", head) }
   }
 
   /// A model of one layer of width 32, with random small weights.
   static func tiny(vocabulary: Int, tiedHead: Bool = true) -> GGUFFileBytes {
-    GGUFFileBytes(tinyWeights(vocabulary: vocabulary, tiedHead: tiedHead))
+    GGUFFileBytes(tinyWeights(vocabulary: vocabulary, tiedHead: tiedHead), ropeBase: 500)
   }
 
   static func tinyWeights(vocabulary: Int, tiedHead: Bool = true) -> DecoderWeights {
@@ -154,17 +157,39 @@ extension GGUFFileBytes {
     func matrix(_ rows: Int, _ columns: Int) -> Matrix {
       Matrix(rows: rows, columns: columns, values: floats(rows * columns))
     }
+    func linear(_ rows: Int, _ columns: Int) -> LinearLayer { LinearLayer(matrix(rows, columns)) }
     let d = DecoderDescription(
       vocabularySize: vocabulary, width: 32, feedForwardWidth: 64, layers: 1, queryHeads: 2,
-      keyValueHeads: 1, headWidth: 16, contextLength: 24, normEpsilon: 1e-6, ropeBase: 500,
-      ropePairing: .interleaved, tiedHead: tiedHead)
+      keyValueHeads: 1, headWidth: 16, contextLength: 24, normEpsilon: 1e-6,
+      parts: tiedHead ? [.gate, .tiedHead] : [.gate],
+      rotary: [RotaryTable(base: 500, width: 16, pairing: .halfSplit)])
     let layer = DecoderLayer(
-      attentionNorm: floats(32), query: matrix(32, 32), key: matrix(16, 32), value: matrix(16, 32),
-      output: matrix(32, 32), feedForwardNorm: floats(32), gate: matrix(64, 32),
-      up: matrix(64, 32), down: matrix(32, 64))
-    return DecoderWeights(
-      description: d, embedding: matrix(vocabulary, 32), layers: [layer], finalNorm: floats(32),
+      attentionNorm: NormLayer(floats(32)), query: linear(32, 32), key: linear(16, 32),
+      value: linear(16, 32), output: linear(32, 32), feedForwardNorm: NormLayer(floats(32)),
+      gate: linear(64, 32), up: linear(64, 32), down: linear(32, 64))
+    let ends = DecoderEnds(
+      embedding: matrix(vocabulary, 32), finalNorm: NormLayer(floats(32)),
       head: tiedHead ? nil : matrix(vocabulary, 32))
+    return DecoderWeights(description: d, ends: ends, layers: [layer])
+  }
+}
+
+extension Matrix {
+  /// The rows of `heads` heads with i and i + half as neighbours: written from that definition,
+  /// pair by pair.
+  func interleaved(_ heads: Int) -> Matrix {
+    var result = self
+    let width = rows / heads
+    for head in 0..<heads {
+      for pair in 0..<width / 2 {
+        for column in 0..<columns {
+          let first = head * width
+          result[first + 2 * pair, column] = self[first + pair, column]
+          result[first + 2 * pair + 1, column] = self[first + pair + width / 2, column]
+        }
+      }
+    }
+    return result
   }
 }
 

@@ -33,22 +33,22 @@ import Testing
 
   @Test func layout() throws {
     let checkpoint = try load(bytes())
-    let weights = checkpoint.weights
+    let weights = try checkpoint.weights()
     #expect(weights.isConsistent)
-    #expect(weights.description.ropePairing == .interleaved)
-    #expect(weights.embedding.values.first == 0)
+    #expect(weights.description.rotary.map(\.pairing) == [.halfSplit])
+    #expect(weights.ends.embedding.values.first == 0)
     let second = weights.layers[1]
-    #expect(second.attentionNorm == [24, 25, 26, 27])
-    #expect(second.query.values[0] == 44)
-    #expect(second.key.values[0] == 68)
-    #expect(second.value.values[0] == 84)
-    #expect(second.output.values[0] == 108)
-    #expect(second.feedForwardNorm == [128, 129, 130, 131])
-    #expect(second.gate.values[0] == 144)
-    #expect(second.down.values[0] == 168)
-    #expect(second.up.values[0] == 192)
-    #expect(weights.finalNorm == [204, 205, 206, 207])
-    #expect(weights.head == nil)
+    #expect(second.attentionNorm.weight == [24, 25, 26, 27])
+    #expect(second.query.weight.values[0] == 44)
+    #expect(second.key.weight.values[0] == 68)
+    #expect(second.value.weight.values[0] == 84)
+    #expect(second.output.weight.values[0] == 108)
+    #expect(second.feedForwardNorm?.weight == [128, 129, 130, 131])
+    #expect(second.gate?.weight.values[0] == 144)
+    #expect(second.down.weight.values[0] == 168)
+    #expect(second.up.weight.values[0] == 192)
+    #expect(weights.ends.finalNorm.weight == [204, 205, 206, 207])
+    #expect(weights.ends.head == nil)
     #expect(checkpoint.bos == 1)
     #expect(Set(checkpoint.eos) == [1, 2])
     #expect(checkpoint.addsBos)
@@ -61,8 +61,21 @@ import Testing
 
   @Test func separateHead() throws {
     let checkpoint = try load(bytes(header: [4, 3, 2, 2, 1, -5, 6], floats: 240))
-    #expect(checkpoint.weights.head?.values.first == 220)
-    #expect(!checkpoint.weights.description.tiedHead)
+    #expect(try checkpoint.weights().ends.head?.values.first == 220)
+    #expect(!checkpoint.source.description.tiedHead)
+  }
+
+  /// Rows 2i and 2i + 1 of a head of the file are rows i and i + half of a head here.
+  @Test func pairsAreHalfAHeadApart() throws {
+    let floats = 5 * 8 + 8 + 64 + 32 + 32 + 64 + 8 + 3 * 24 + 8 + 6 * 4
+    let weights = try load(bytes(header: [8, 3, 1, 2, 1, 5, 6], floats: floats)).weights()
+    let layer = weights.layers[0]
+    func firsts(_ matrix: Matrix) -> [Int] {
+      (0..<matrix.rows).map { Int(matrix[$0, 0] - matrix[0, 0]) / 8 }
+    }
+    #expect(firsts(layer.query.weight) == [0, 2, 1, 3, 4, 6, 5, 7])
+    #expect(firsts(layer.key.weight) == [0, 2, 1, 3])
+    #expect(firsts(layer.value.weight) == [0, 1, 2, 3])
   }
 
   @Test func hostileHeaders() {

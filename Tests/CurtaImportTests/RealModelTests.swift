@@ -38,7 +38,7 @@ enum Shared {
   }
 
   private func greedy(_ path: String, count: Int) throws -> [Int32] {
-    var decoder = FloatDecoder(try loadCheckpoint(path).weights)
+    var decoder = FloatDecoder(try loadCheckpoint(path).weights())
     return decoder.greedy([1], count: count, stop: [1, 2])
   }
 
@@ -72,7 +72,7 @@ enum Shared {
     ])
   func logitsEqualNumpy(_ name: String) throws {
     let path = Shared.models + "/" + name
-    let weights = try loadCheckpoint(path).weights
+    let weights = try loadCheckpoint(path).weights()
     let tokens = (0..<24).map { Int32($0 * 7 % weights.description.vocabularySize) }
     let expected = try withScratch { try numpyLogits(model: path, tokens: tokens, scratch: $0) }
     var decoder = FloatDecoder(weights)
@@ -105,10 +105,57 @@ enum Shared {
         == .llama2c(path: Shared.models + "/stories260k/tok512.bin", vocabularySize: 512))
   }
 
+  /// The order of pairs is one for all sources, so the weights are the same, bit for bit.
+  @Test(.enabled(if: Shared.isPresent, Shared.message))
+  func binAndFolderHaveTheSameWeights() throws {
+    let folder = Shared.models + "/stories260k"
+    let bin = try loadCheckpoint(folder + "/stories260K.bin")
+    let hf = try loadCheckpoint(folder + "/hf")
+    #expect(bin.source.description == hf.source.description)
+    #expect(try bin.weights() == hf.weights())
+    #expect(bin.floatBytes == hf.floatBytes)
+  }
+
+  /// minGPT's sorter of six digits, by a config.json that its owner has to write.
+  @Test(.enabled(if: Shared.isPresent, Shared.message))
+  func minGPTSorts() throws {
+    try withScratch { folder in
+      let config: [String: Any] = [
+        "model_type": "mingpt", "n_layer": 3, "n_head": 3, "n_embd": 48, "vocab_size": 3,
+        "block_size": 11,
+      ]
+      try FolderBytes.write(folder, config: config)
+      try FileManager.default.copyItem(
+        at: URL(fileURLWithPath: Shared.models + "/gpt-nano-sort/gpt-nano-sort.safetensors"),
+        to: folder.appendingPathComponent("model.safetensors"))
+      let weights = try loadCheckpoint(folder.path).weights()
+      #expect(weights.isConsistent)
+      var decoder = FloatDecoder(weights)
+      var sorted = 0
+      for number in 0..<729 {
+        var rest = number
+        let digits = (0..<6).map { _ in
+          defer { rest /= 3 }
+          return Int32(rest % 3)
+        }
+        if decoder.greedy(digits, count: 6) == digits.sorted() { sorted += 1 }
+      }
+      #expect(sorted == 729)
+    }
+  }
+
+  @Test(.enabled(if: Shared.isPresent, Shared.message))
+  func mixtureOfExpertsIsRefused() {
+    let list = unsupportedList { _ = try loadCheckpoint(Shared.models + "/stories-moe") }
+    #expect(list.contains { $0.contains("model_type = \"mixtral\"") }, "\(list)")
+    #expect(
+      list.contains { $0.contains("num_local_experts = 4 (supported: none: one feed-forward") })
+  }
+
   @Test(.enabled(if: Shared.isPresent, Shared.message))
   func halfPrecisionFolderIsClose() throws {
     let source = URL(fileURLWithPath: Shared.models + "/curta-stories")
-    let full = try loadCheckpoint(source.path).weights
+    let full = try loadCheckpoint(source.path).weights()
     let half = try withScratch { folder in
       for (from, to) in [
         ("config.json", "config.json"), ("model_f16.safetensors", "model.safetensors"),
@@ -116,10 +163,12 @@ enum Shared {
         try FileManager.default.copyItem(
           at: source.appendingPathComponent(from), to: folder.appendingPathComponent(to))
       }
-      return try loadCheckpoint(folder.path).weights
+      return try loadCheckpoint(folder.path).weights()
     }
-    #expect(half.embedding.values == full.embedding.values.map { Float(Float16($0)) })
-    #expect(half.layers[4].down.values == full.layers[4].down.values.map { Float(Float16($0)) })
+    #expect(half.ends.embedding.values == full.ends.embedding.values.map { Float(Float16($0)) })
+    #expect(
+      half.layers[4].down.weight.values
+        == full.layers[4].down.weight.values.map { Float(Float16($0)) })
   }
 }
 

@@ -1,9 +1,15 @@
 // Builds safetensors files byte by byte, sound and hostile, and Llama folders from them.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaTensor
 import Foundation
 
 @testable import CurtaImport
+
+extension Checkpoint {
+  /// All weights, read now.
+  func weights() throws -> DecoderWeights { try DecoderWeights(source) }
+}
 
 /// Calls `body` with a new folder that goes away afterwards.
 func withScratch<Result>(_ body: (URL) throws -> Result) throws -> Result {

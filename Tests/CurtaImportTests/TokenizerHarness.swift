@@ -38,8 +38,8 @@ final class LoadedTokenizer {
     return Array(ids[..<count])
   }
 
-  func decode(_ ids: [Int32], atStart: Bool = true) throws -> [UInt8] {
-    var decoder = TokenDecoder(tokenizer, atStart: atStart)
+  func decode(_ ids: [Int32], atStart: Bool = true, control: Bool = false) throws -> [UInt8] {
+    var decoder = TokenDecoder(tokenizer, atStart: atStart, showControl: control)
     var room = [UInt8](repeating: 0, count: TokenizerLimits.decodedBytes)
     var out: [UInt8] = []
     for id in ids {
@@ -79,6 +79,20 @@ enum Python {
     let found = (try? run(["-c", "import tokenizers"]))?.0 == 0
     if !found {
       print("SKIPPED: equality with PyPI `tokenizers` NOT CHECKED (pip install tokenizers)")
+    }
+    return found
+  }()
+}
+
+extension Python {
+  /// Whether `tokenizers` and `sentencepiece` can be imported; says so loudly where not.
+  static let hasSentencePiece: Bool = {
+    let modules = "import tokenizers, sentencepiece.sentencepiece_model_pb2"
+    let found = (try? run(["-c", modules]))?.0 == 0
+    if !found {
+      print(
+        "SKIPPED: equality with trained tokenizers and PyPI `sentencepiece` NOT CHECKED (pip "
+          + "install tokenizers sentencepiece protobuf)")
     }
     return found
   }()

@@ -62,25 +62,69 @@ import Testing
 
   @Test func everythingUnsupportedIsListed() throws {
     let json = words { text in
-      text.replacingOccurrences(of: "\"truncation\": null", with: "\"truncation\": {}")
-        .replacingOccurrences(
-          of: "\"normalizer\": null", with: "\"normalizer\": {\"type\": \"NFC\"}"
-        )
-        .replacingOccurrences(of: "\"special\"", with: "\"lstrip\": true, \"special\"")
-        .replacingOccurrences(of: "WhitespaceSplit", with: "Metaspace")
-        .replacingOccurrences(
-          of: "\"post_processor\": null", with: "\"post_processor\": {\"type\": \"BertProcessing\"}"
-        )
+      text.replacingOccurrences(
+        of: "\"normalizer\": null", with: "\"normalizer\": {\"type\": \"NFC\"}"
+      )
+      .replacingOccurrences(of: "\"special\"", with: "\"single_word\": true, \"special\"")
+      .replacingOccurrences(of: "WhitespaceSplit", with: "Metaspace")
+      .replacingOccurrences(
+        of: "\"post_processor\": null", with: "\"post_processor\": {\"type\": \"Other\"}"
+      )
     }
     #expect(
       throws: ImportError.unsupported([
-        "added token with lstrip", "truncation in tokenizer.json",
-        "pre_tokenizer Metaspace with WordLevel", "normalizer NFC with WordLevel",
-        "post_processor BertProcessing",
+        "added token with single_word", "pre_tokenizer Metaspace with WordLevel",
+        "normalizer NFC with WordLevel", "post_processor Other",
       ])
     ) { try section(json: json) }
-    #expect(throws: ImportError.unsupported(["model of type Unigram"])) {
-      try section(json: words { $0.replacingOccurrences(of: "WordLevel", with: "Unigram") })
+    #expect(throws: ImportError.unsupported(["model of type Other"])) {
+      try section(json: words { $0.replacingOccurrences(of: "WordLevel", with: "Other") })
+    }
+  }
+
+  @Test func addedTokensTakeSpace() throws {
+    let json = words {
+      $0.replacingOccurrences(
+        of: "\"special\": true", with: "\"special\": true, \"lstrip\": true, \"rstrip\": true")
+    }
+    let loaded = try LoadedTokenizer(section(json: json))
+    #expect(try loaded.encode(Array("é \n<unk>  é".utf8), special: true, bos: true) == [1, 2, 1])
+  }
+
+  /// Every cut of a tokenizer.model, and wrong wire types.
+  @Test func damagedSentencePieceIsRefused() throws {
+    func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] {
+      [number << 3 | 2, UInt8(bytes.count)] + bytes
+    }
+    func piece(_ text: String, _ type: UInt8, score: Float = -1) -> [UInt8] {
+      let bits = score.bitPattern
+      let bytes = (0..<4).map { UInt8(truncatingIfNeeded: bits >> UInt32(8 * $0)) }
+      return field(1, field(1, Array(text.utf8)) + [0x15] + bytes + [0x18, type])
+    }
+    let pieces = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("▁", 1), ("a", 1), ("▁a", 1)]
+    var good = pieces.flatMap { piece($0.0, UInt8($0.1)) }
+    good += field(2, [0x18, 2]) + field(3, [0x20, 0])
+    func load(_ bytes: [UInt8]) throws -> LoadedTokenizer {
+      try withFile(bytes, ".model") { path in
+        try LoadedTokenizer(tokenizerSection(from: .sentencePiece(model: path)))
+      }
+    }
+    #expect(try load(good).encode(Array("a  b".utf8), special: false, bos: true) == [5, 3, 3, 0])
+    for count in good.indices {
+      // A cut between two fields leaves a file that is whole.
+      _ = try? load(Array(good[..<count]))
+    }
+    for bad in [
+      piece("a", 7), piece("a", 1), piece("", 1), piece("a", 1, score: .nan), [0x0B], [0x07],
+    ] {
+      #expect(throws: ImportError.self) { try load(good + bad) }
+    }
+    #expect(throws: ImportError.self) { try load(good + field(2, [0x18, 4])) }
+    #expect(throws: ImportError.self) { try load(good + field(3, field(2, [0, 4, 0, 0, 0, 0]))) }
+    for change in good.indices {
+      var bytes = good
+      bytes[change] ^= 0x81
+      _ = try? load(bytes)
     }
   }
 
@@ -158,13 +202,14 @@ import Testing
     #expect(zip(ranges, ranges.dropFirst()).allSatisfy { $0.last < $1.first })
     #expect(ranges.count <= 1 << 13)
     func kind(_ scalar: Unicode.Scalar) -> CharacterRange.Kind? {
-      ranges.first { ($0.first...$0.last).contains(scalar.value) }?.kind
+      ranges.first { ($0.first...$0.last).contains(scalar.value) }
+        .flatMap { CharacterRange.Kind(rawValue: $0.kind) }
     }
     #expect(kind("a") == .letter && kind("中") == .letter && kind("ʰ") == .letter)
     #expect(kind("7") == .number && kind("½") == .number && kind("Ⅷ") == .number)
     #expect(kind(" ") == .space && kind("\u{85}") == .space && kind("\u{3000}") == .space)
     #expect(kind("_") == nil && kind("\u{301}") == nil && kind("\u{200B}") == nil)
-    #expect(CharacterRange.all(for: .whitespace).allSatisfy { $0.kind == .space })
+    #expect(CharacterRange.all(for: .whitespace).allSatisfy { $0.kind == 3 })
     #expect(CharacterRange.all(for: .none).isEmpty)
   }
 }

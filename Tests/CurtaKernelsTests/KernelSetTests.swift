@@ -127,11 +127,14 @@ struct KernelSetTests {
     var actual = expected
     var narrowed = [Int16](repeating: 0, count: x.count)
     var other = narrowed
-    scalar.silu(x, n, 50000, 21, &expected)
     scalar.narrow(x, n, 16, &narrowed)
     for set in sets {
-      set.silu(x, n, 50000, 21, &actual)
-      #expect(actual == expected)
+      for activation: UInt32 in 1...5 {
+        let table = curta_activation_entries(activation)
+        scalar.activate(x, n, 50000, 21, table, &expected)
+        set.activate(x, n, 50000, 21, table, &actual)
+        #expect(actual == expected)
+      }
       set.narrow(x, n, 16, &other)
       #expect(other == narrowed)
       #expect(set.maxabs_i32(x, n) == scalar.maxabs_i32(x, n))

@@ -36,6 +36,34 @@ struct TableTests {
     #expect(table == (0...513).map { nearest(0x1p15 / (1 + exp(-Double($0) / 32))) })
   }
 
+  @Test func activations() {
+    func entries(_ f: (Double) -> Double) -> [Int] {
+      (0...513).map { nearest(0x1p15 * f(Double($0) / 32)) }
+    }
+    let tanhForm = entries {
+      0.5 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)))
+    }
+    #expect(elements(curta_gelu_tanh_table, UInt16.self) == tanhForm)
+    let erfForm = entries { 0.5 * (1 + erf($0 / 2.0.squareRoot())) }
+    #expect(elements(curta_gelu_erf_table, UInt16.self) == erfForm)
+    let quick = entries { 1 / (1 + exp(-1.702 * $0)) }
+    #expect(elements(curta_quick_gelu_table, UInt16.self) == quick)
+    #expect(elements(curta_relu_table, UInt16.self) == entries { _ in 1 })
+  }
+
+  @Test func activationsByNumber() {
+    let tables = [
+      elements(curta_sigmoid_table, UInt16.self), elements(curta_gelu_tanh_table, UInt16.self),
+      elements(curta_gelu_erf_table, UInt16.self), elements(curta_quick_gelu_table, UInt16.self),
+      elements(curta_relu_table, UInt16.self),
+    ]
+    for (i, table) in tables.enumerated() {
+      let entries = curta_activation_entries(UInt32(i + 1))
+      #expect((0...513).map { Int(entries![$0]) } == table)
+      #expect(table == table.sorted() && table.last! <= 1 << 15)
+    }
+  }
+
   @Test func sine() {
     let table = elements(curta_sine_table, Int16.self)
     #expect(table == (0...257).map { min(32767, nearest(0x1p15 * sin(.pi * Double($0) / 512))) })

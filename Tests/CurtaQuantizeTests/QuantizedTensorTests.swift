@@ -82,12 +82,14 @@ import Testing
   }
 
   @Test func phasesTurnAsRotaryPositionsDo() throws {
-    let table = try PhaseTable.increments(base: 10000, width: 8)
+    let table = try PhaseTable.increments(frequencies: [1, 0.1, 0.01, 0.001])
     // 2^32 / 2π, then divided by 10 each: nearest integers.
     #expect(table.words == [683_565_276, 68_356_528, 6_835_653, 683_565])
     #expect(table.rows == 1 && table.columns == 4)
-    #expect(throws: QuantizeError.self) { try PhaseTable.increments(base: 10000, width: 7) }
-    #expect(throws: QuantizeError.self) { try PhaseTable.increments(base: 1, width: 8) }
-    #expect(throws: QuantizeError.self) { try PhaseTable.increments(base: .nan, width: 8) }
+    // Whole turns are none.
+    #expect(try PhaseTable.increments(frequencies: [2 * .pi, 0]).words == [0, 0])
+    for wrong in [[], [1, -.pi], [.nan], [.infinity]] as [[Double]] {
+      #expect(throws: QuantizeError.self) { try PhaseTable.increments(frequencies: wrong) }
+    }
   }
 }

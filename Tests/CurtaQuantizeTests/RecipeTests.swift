@@ -16,10 +16,12 @@ import Testing
   @Test func builtInRecipesAreFound() throws {
     #expect(try Recipe.load("w8") == .w8)
     let w4 = try Recipe.load("w4")
-    #expect(w4.rule(for: .query) == TensorRule(bits: 4, group: 64))
-    #expect(w4.rule(for: .embedding) == TensorRule(bits: 8))
-    #expect(w4.rule(for: .head) == TensorRule(bits: 8))
+    #expect(w4.rule(for: .query) == TensorRule(bits: 4, group: 32))
+    #expect(w4.rule(for: .embedding) == TensorRule(bits: 6, group: 64))
+    #expect(w4.rule(for: .head) == TensorRule(bits: 6, group: 64))
+    #expect(w4.rule(for: .position) == w4.rule(for: .embedding))
     #expect(w4.rule(for: .norm) == TensorRule(bits: 16))
+    #expect(w4.rule(for: .bias) == TensorRule(bits: 16))
   }
 
   @Test func recipesSurviveJSON() throws {
@@ -87,7 +89,7 @@ import Testing
       #expect(tensor.byteSize == Recipe.w4.byteSize(rows: 4, columns: 130, role: role))
       switch tensor.base {
       case .grid(let grid): #expect(grid.bits == Recipe.w4.rule(for: role).bits)
-      case .wide: #expect(role == .norm)
+      case .wide: #expect(role == .norm || role == .bias)
       case .words: Issue.record("words")
       }
     }

@@ -101,6 +101,10 @@ nonisolated(unsafe) let kernelSets: [UnsafePointer<curta_kernels>] =
     #expect(whole(curta_exp30_table, UInt32.self) == tables["EXP30"])
     #expect(whole(curta_sigmoid_table, UInt16.self) == tables["SIGMOID"])
     #expect(whole(curta_sine_table, Int16.self) == tables["SINE"])
+    #expect(whole(curta_gelu_tanh_table, UInt16.self) == tables["GELU_TANH"])
+    #expect(whole(curta_gelu_erf_table, UInt16.self) == tables["GELU_ERF"])
+    #expect(whole(curta_quick_gelu_table, UInt16.self) == tables["QUICK_GELU"])
+    #expect(whole(curta_relu_table, UInt16.self) == tables["RELU"])
   }
 
   @Test func exponentials() throws {
@@ -120,25 +124,43 @@ nonisolated(unsafe) let kernelSets: [UnsafePointer<curta_kernels>] =
     }
   }
 
-  @Test func sinesAndSigmoids() throws {
+  @Test func sines() throws {
     for var f in try arithmetic("sin_cos") {
       let p = f.number(UInt32.self)
       #expect(Fixed.sine(p) == f.number() && Fixed.cosine(p) == f.number(), "\(f.line)")
     }
-    for var f in try arithmetic("sigmoid") {
-      let a = f.number(Int64.self)
-      let expected = f.number(Int64.self)
-      guard a <= 1 << 30 else { continue }
+  }
+
+  /// Single elements, and all of them in one row.
+  @Test func activations() throws {
+    var rows: [UInt32: (g: [Int32], a: [Int32])] = [:]
+    for var f in try arithmetic("activate") {
+      let activation = f.number(UInt32.self)
+      let (g, a) = (f.number(Int32.self), f.number(Int32.self))
+      rows[activation, default: ([], [])].g.append(g)
+      rows[activation]?.a.append(a)
+    }
+    #expect(rows.count == 5)
+    for (activation, row) in rows {
+      let table = curta_activation_entries(activation)
       for kernels in kernelSets {
-        for sign: Int64 in [1, -1] {
-          // m = 2^15 and s = 15: g is zg; the result is round(g * f, 15).
-          var out: Int32 = 0
-          var g = Int32(sign * a)
-          kernels.pointee.silu(&g, 1, 1 << 15, 15, &out)
-          let factor = g < 0 ? (1 << 15) - expected : expected
-          #expect(Int64(out) == (Int64(g) * factor + (1 << 14)) >> 15, "\(f.line)")
+        // m = 2^15 and s = 15: g is zg.
+        var out = [Int32](repeating: 0, count: row.g.count)
+        kernels.pointee.activate(row.g, UInt32(row.g.count), 1 << 15, 15, table, &out)
+        #expect(out == row.a)
+        for (i, g) in row.g.enumerated() {
+          kernels.pointee.activate([g], 1, 1 << 15, 15, table, &out)
+          #expect(out[0] == row.a[i])
         }
       }
+    }
+  }
+
+  @Test func softCaps() throws {
+    for var f in try arithmetic("cap") {
+      let x = f.number(Int32.self)
+      let cap = SoftCap(f.number())
+      #expect(cap(x) == f.number(), "\(f.line)")
     }
   }
 

@@ -57,8 +57,8 @@ final class OpBench {
     f.op(2, x, gamma, a, 1, 100, 0)
     let weight = f.ones(width)  // width is a multiple of 32
     f.op(3, a, 1, weight, z)
-    f.op(5, z, q, FileBuilder.none, 0, 0)
-    f.op(6, z, keys, FileBuilder.none, 0, 0)
+    f.op(5, z, q, FileBuilder.none, 0, 0, FileBuilder.none)
+    f.op(6, z, keys, FileBuilder.none, 0, 0, FileBuilder.none)
     f.op(7, q, keys, keys, o, 0, 40000, 16)
     f.op(9, x, last)
     f.op(2, last, gamma, codes, 1, 100, 0)
@@ -78,13 +78,25 @@ final class OpBench {
 
   // MARK: - What ops find
 
-  /// A row of int32 with a scale.
-  func rowBuffer(_ i: Int, _ type: BufferType, _ x: [Int32], _ scale: curta_scale) {
-    let values = allocate(4 * x.count).assumingMemoryBound(to: Int32.self)
-    values.update(from: x, count: x.count)
-    place(i, type, width: x.count, scales: 1)
-    buffers[i].values = values
+  /// A row of int32 on a scale: fixed where the scale is that of a fixed row.
+  func numbers(_ i: Int, _ x: [Int32], _ scale: curta_scale) {
+    if scale.m == 1 << 15, (15...45).contains(scale.e) {
+      return fixed(i, x, fraction: scale.e - 15)
+    }
+    place(i, .scaled, width: x.count, scales: 1)
+    fill(i, x)
     buffers[i].codes.scales[0] = scale
+  }
+
+  /// A row of fixed numbers.
+  func fixed(_ i: Int, _ x: [Int32], fraction: Int32) {
+    place(i, .fixed, width: x.count, scales: 0, fraction: fraction)
+    fill(i, x)
+  }
+
+  private func fill(_ i: Int, _ x: [Int32]) {
+    buffers[i].values = allocate(4 * x.count).assumingMemoryBound(to: Int32.self)
+    buffers[i].values.update(from: x, count: x.count)
   }
 
   /// A row of codes with its scales.
@@ -95,11 +107,11 @@ final class OpBench {
   }
 
   /// An empty row of codes.
-  func place(_ i: Int, _ type: BufferType, width: Int, scales: Int) {
+  func place(_ i: Int, _ type: BufferType, width: Int, scales: Int, fraction: Int32 = 0) {
     let stride = (width + 63) / 64 * 64
     let record = BufferRecord(
-      type: type, rows: .tokens, width: UInt32(width), scales: UInt32(scales), fraction: 0,
-      slot: 0)
+      type: type, rows: .tokens, width: UInt32(width), scales: UInt32(scales),
+      fraction: fraction, slot: 0)
     let codes = allocate(stride)
     (buffers + i).initialize(
       to: BufferEntry(
@@ -166,6 +178,10 @@ final class OpBench {
       Session(state).part(0, of: 1)
     }
     state.pointee.op.pass = 0
+  }
+
+  func values(_ i: Int) -> [Int32] {
+    Array(UnsafeBufferPointer(start: buffers[i].values, count: Int(buffers[i].record.width)))
   }
 
   func codes(_ i: Int) -> [Int8] {

@@ -17,15 +17,26 @@ struct SectionBuilder {
   var decoder: UInt32 = 0
   var flags: UInt32 = 0
   var bos: Int32 = -1
+  var eos: Int32 = -1
   var unknown: Int32 = -1
+  var unknownScore: Int32 = 0
+  var wordLimit: UInt32 = 0
   var tokens: [[UInt8]] = []
   var ends: [UInt32] = []
   var added: [Int: Bool] = [:]  // id: control
+  var addedFlags: [Int: UInt32] = [:]  // id: bits 24 and 25
+  var normalizedAdded: Set<Int> = []
   var byteIds: [UInt32] = []
   var characters: [Int] = []
   var words: [Int] = []
+  var scores: [Int: Int32] = [:]
   var merges: [Merge] = []
   var ranges: [(UInt32, UInt32, UInt32)] = []  // first, last, class
+  var map: [UInt32] = []
+  var replacements: [UInt8] = []
+  var mapGrowth: UInt32 = 0
+  var marks: [(UInt32, UInt32, UInt32)] = []  // first, last, combining class
+  var compositions: [(UInt32, UInt32, UInt32)] = []
 
   mutating func add(_ text: String) -> Int {
     tokens.append(Array(text.utf8))
@@ -55,14 +66,14 @@ struct SectionBuilder {
     }
     let text = tokens.flatMap { $0 }
     for value in [layout, kind, pretokenizer, normalizer, decoder, flags] { put(value) }
-    put(UInt32(bitPattern: bos))
-    put(UInt32(bitPattern: unknown))
-    for value in [
-      tokens.count, ends.count, added.count, characters.count, words.count, merges.count,
-      ranges.count, text.count,
-    ] {
-      put(UInt32(value))
-    }
+    for id in [bos, eos, unknown, unknownScore] { put(UInt32(bitPattern: id)) }
+    put(wordLimit)
+    let counts = [
+      tokens.count, ends.count, added.count, normalizedAdded.count, characters.count, words.count,
+      merges.count, ranges.count, map.count, marks.count, compositions.count, replacements.count,
+      Int(mapGrowth), text.count,
+    ]
+    for count in counts { put(UInt32(count)) }
     var offset = 0
     for (id, token) in tokens.enumerated() {
       put(UInt32(offset) | (added[id].map { $0 ? 3 << 30 : 1 << 30 } ?? 0))
@@ -70,14 +81,18 @@ struct SectionBuilder {
     }
     put(UInt32(offset))
     for id in ends { put(id) }
-    for id in sorted(added.keys) { put(UInt32(id)) }
+    let raw = sorted(added.keys.filter { !normalizedAdded.contains($0) })
+    for id in raw + sorted(normalizedAdded) { put(UInt32(id) | (addedFlags[id] ?? 0)) }
     for id in byteIds { put(id) }
     for id in sorted(characters) {
       out += (tokens[id] + [0, 0, 0]).prefix(4)
       put(UInt32(id))
     }
     for id in sorted(words) { put(UInt32(id)) }
-    if kind != 3 {
+    if kind == 4 {
+      for id in sorted(words) { put(UInt32(bitPattern: scores[id] ?? 0)) }
+    }
+    if kind < 3 {
       let sorted = merges.sorted { ($0.left, $0.right) < ($1.left, $1.right) }
       for left in 0...tokens.count { put(UInt32(sorted.count { $0.left < left })) }
       for merge in sorted {
@@ -90,7 +105,13 @@ struct SectionBuilder {
       put(first)
       put(last | kind << 24)
     }
-    return out + text
+    for word in map { put(word) }
+    for (first, last, kind) in marks {
+      put(first)
+      put(last | kind << 24)
+    }
+    for (first, second, composed) in compositions { [first, second, composed].forEach(put) }
+    return out + replacements + text
   }
 
   private func sorted(_ ids: some Sequence<Int>) -> [Int] {
@@ -166,8 +187,93 @@ extension SectionBuilder {
     return builder
   }
 
+  /// Unigram with ties, unknown characters and a map that folds and drops.
+  static func unigram(flags: UInt32 = 0x14, normalizer: UInt32 = 0x17B) -> SectionBuilder {
+    var builder = SectionBuilder(kind: 4, pretokenizer: 6, normalizer: normalizer, decoder: 6)
+    builder.unknown = Int32(builder.add("<unk>"))
+    builder.eos = Int32(builder.add("</s>"))
+    builder.flags = flags | 2
+    builder.added = [0: true, 1: true]
+    builder.byteIds = [UInt32](repeating: .max, count: 256)
+    for byte in [0xC3, 0xA9, 0xFF] {
+      builder.byteIds[byte] = UInt32(builder.tokens.count)
+      builder.tokens.append([UInt8(byte)])
+    }
+    let pieces = [
+      " ", "a", "b", "ab", "aa", "ba", "bb", " a", " ab", "bc", "c", "\u{4E2D}", "one", "12",
+    ]
+    for (place, piece) in pieces.enumerated() {
+      let id = builder.add(piece)
+      builder.words.append(id)
+      builder.scores[id] = -Int32(piece.utf8.count) * 40_000_003 - Int32(place % 3)
+    }
+    builder.unknownScore = -400_000_000
+    builder.setMap()
+    builder.ranges = someRanges.filter { $0.2 == 3 }
+    builder.normalizedAdded = [builder.add("<x>")]
+    builder.added[builder.tokens.count - 1] = false
+    return builder
+  }
+
+  /// `a` becomes `bc`, `ab` nothing, U+00B2 `2`: the example of curta-tokenizer.md, and one more.
+  mutating func setMap() {
+    map = [
+      0x8000_0002, 0x3080_0003, 0x6100_0007, 0x8000_0201, 0x3100_0005, 0x8000_0800,
+      0x8000_0000, 0x8000_0001, 0x5900_0009, 0x8000_0A00,
+    ]
+    replacements = [2, 0x62, 0x63, 0, 1, 0x32]
+    mapGrowth = 2
+  }
+
+  /// WordPiece with classes, jamo, marks and their compositions.
+  static func wordPiece() -> SectionBuilder {
+    var builder = SectionBuilder(kind: 5, pretokenizer: 7, normalizer: 0xA00, decoder: 5)
+    builder.unknown = Int32(builder.add("[UNK]"))
+    builder.bos = Int32(builder.add("[CLS]"))
+    builder.eos = Int32(builder.add("<s>"))
+    builder.added = [0: true, 1: true, 2: true]
+    builder.addedFlags[2] = 3 << 24
+    builder.flags = 3
+    builder.wordLimit = 8
+    let texts = [
+      "a", "##a", "##b", "ab", "##bb", "one", "##one", "!", ":", "\u{4E2D}", "'", "##s", "12",
+      "##2",
+      "##\u{E9}", "\u{E9}", "\u{AC00}", "\u{1E69}",
+    ]
+    builder.words = texts.map { builder.add($0) }
+    builder.ranges = [
+      (0x07, 0x08, 6), (0x09, 0x0D, 3), (0x20, 0x20, 3), (0x21, 0x2F, 4), (0x3A, 0x3F, 4),
+      (0x3000, 0x3000, 3), (0x4E00, 0x9FFF, 5), (0xFE00, 0xFE0F, 6),
+    ]
+    builder.marks = [(0x300, 0x314, 230), (0x323, 0x323, 220)]
+    builder.compositions = [
+      (0x65, 0x301, 0xE9), (0x73, 0x323, 0x1E63), (0x1E63, 0x307, 0x1E69),
+    ]
+    return builder
+  }
+
+  /// Byte-level BPE that takes whole pieces.
+  static func wholePieces(pretokenizer: UInt32) -> SectionBuilder {
+    var builder = bytePairs(pretokenizer: pretokenizer)
+    builder.flags |= 8
+    builder.words = [builder.add(" one"), builder.add("abcab"), builder.add("123")]
+    builder.normalizer = 0x5
+    return builder
+  }
+
+  /// Scored BPE without most bytes, for a first segment with a space unless it has one.
+  static func unknownFused() -> SectionBuilder {
+    var builder = scored(normalizer: 0xF, decoder: 2)
+    builder.flags |= 4
+    for byte in 0..<256 where byte % 3 == 0 { builder.byteIds[byte] = UInt32.max }
+    builder.pretokenizer = 6
+    return builder
+  }
+
   static let all = [
     bytePairs(), bytePairs(pretokenizer: 0), bytePairs(pretokenizer: 3), scored(),
-    scored(normalizer: 2, decoder: 2), scored(normalizer: 0, decoder: 0), words(),
+    scored(normalizer: 9, decoder: 2), scored(normalizer: 0, decoder: 0), words(), unigram(),
+    unigram(flags: 0, normalizer: 0x48C), wordPiece(), wholePieces(pretokenizer: 4),
+    wholePieces(pretokenizer: 5), unknownFused(),
   ]
 }

@@ -24,10 +24,11 @@ import Testing
     builder.ranges = [(0x20, 0x20, 3)]
     let section = builder.bytes()
     #expect(
-      hex(section) == "01000000030000000200000000000000010000000000000"
-        + "0ffffffff00000000030000000000000001000000000000000200000000000000010000000800000"
-        + "0000000c00500000006000000080000000000000002000000010000002000000020000003"
-        + "3c756e6b3e626162")
+      hex(section) == "01000000030000000200000000000000"
+        + "0100000000000000ffffffffffffffff" + "00000000000000000000000003000000"
+        + "00000000010000000000000000000000" + "02000000000000000100000000000000"
+        + "00000000000000000000000000000000" + "08000000" + "000000c0050000000600000008000000"
+        + "00000000" + "0200000001000000" + "2000000020000003" + "3c756e6b3e626162")
     let loaded = try GuardedTokenizer(section)
     #expect(try loaded.encode(Array(" ab b x".utf8)) == [2, 1, 0])
     #expect(try loaded.decode([2, 1, 0]) == Array("ab b".utf8))
@@ -42,6 +43,29 @@ import Testing
     #expect(try texts(loaded, "a   ") == ["a", "  ", " "])
     let digits = try GuardedTokenizer(SectionBuilder.bytePairs(pretokenizer: 3).bytes())
     #expect(try texts(digits, "ab12  3") == ["ab", "1", "2", "  ", "3"])
+  }
+
+  @Test func cutsLikeLlama3() throws {
+    let loaded = try GuardedTokenizer(SectionBuilder.bytePairs(pretokenizer: 4).bytes())
+    #expect(try texts(loaded, "12345 ab") == ["12", "3", "4", "5", " ab"])
+    #expect(try texts(loaded, "ab  \n ab") == ["ab", "  ", "\n", " ab"])
+    let whole = try GuardedTokenizer(SectionBuilder.wholePieces(pretokenizer: 4).bytes())
+    #expect(try texts(whole, "abcab123") == [" ab", "c", "ab", "123"])
+    #expect(try texts(whole, " one") == [" one"])
+  }
+
+  @Test func marksAreOrderedAndComposed() throws {
+    let loaded = try GuardedTokenizer(SectionBuilder.wordPiece().bytes())
+    #expect(try texts(loaded, "s\u{307}\u{323}") == ["\u{1E69}"])
+    #expect(try texts(loaded, "a\u{4E2D}\u{7}b e\u{301}") == ["a", "\u{4E2D}", "[UNK]", "\u{E9}"])
+  }
+
+  @Test func scoresAndTies() throws {
+    let loaded = try GuardedTokenizer(SectionBuilder.unigram().bytes())
+    // The map: `ab` goes, `a` becomes `bc`.
+    #expect(try texts(loaded, "b") == [" ", "b"])
+    #expect(try texts(loaded, "ab").isEmpty)
+    #expect(try loaded.encode(Array("b".utf8)).last == 1, "eos")
   }
 
   @Test func addedTokens() throws {
@@ -119,7 +143,7 @@ import Testing
     for _ in 0..<500 {
       var text = random.tokenizerText(valid: true)
       let back = try loaded.decode(loaded.encode(text))
-      if builder.normalizer == 2 {
+      if builder.normalizer == 9 {
         text = Array(
           String(decoding: text, as: UTF8.self).replacing("\u{2581}", with: " ").utf8)
       }

@@ -18,29 +18,37 @@ struct Xorshift {
 }
 
 enum TinyLlama {
+  static let ropeBase = 5000.0
+
   static func weights(pairing: RopePairing, tied: Bool, keyValueHeads: Int) -> DecoderWeights {
     let d = DecoderDescription(
       vocabularySize: 37, width: 24, feedForwardWidth: 20, layers: 3, queryHeads: 6,
       keyValueHeads: keyValueHeads, headWidth: 8, contextLength: 64, normEpsilon: 1e-5,
-      ropeBase: 5000, ropePairing: pairing, tiedHead: tied)
+      parts: tied ? [.gate, .tiedHead] : [.gate],
+      rotary: [RotaryTable(base: ropeBase, width: 8, pairing: pairing)])
     var random = Xorshift()
     func matrix(_ rows: Int, _ columns: Int) -> Matrix {
       Matrix(
         rows: rows, columns: columns,
         values: (0..<rows * columns).map { _ in random.next(0.5) })
     }
-    func gain() -> [Float] { (0..<d.width).map { _ in 1 + random.next(0.3) } }
+    func linear(_ rows: Int, _ columns: Int) -> LinearLayer { LinearLayer(matrix(rows, columns)) }
+    func gain() -> NormLayer { NormLayer((0..<d.width).map { _ in 1 + random.next(0.3) }) }
+    let embedding = matrix(d.vocabularySize, d.width)
+    let layers = (0..<d.layers).map { _ in
+      DecoderLayer(
+        attentionNorm: gain(), query: linear(d.queryWidth, d.width),
+        key: linear(d.keyValueWidth, d.width), value: linear(d.keyValueWidth, d.width),
+        output: linear(d.width, d.queryWidth), feedForwardNorm: gain(),
+        gate: linear(d.feedForwardWidth, d.width), up: linear(d.feedForwardWidth, d.width),
+        down: linear(d.width, d.feedForwardWidth))
+    }
     return DecoderWeights(
-      description: d, embedding: matrix(d.vocabularySize, d.width),
-      layers: (0..<d.layers).map { _ in
-        DecoderLayer(
-          attentionNorm: gain(), query: matrix(d.queryWidth, d.width),
-          key: matrix(d.keyValueWidth, d.width), value: matrix(d.keyValueWidth, d.width),
-          output: matrix(d.width, d.queryWidth), feedForwardNorm: gain(),
-          gate: matrix(d.feedForwardWidth, d.width), up: matrix(d.feedForwardWidth, d.width),
-          down: matrix(d.width, d.feedForwardWidth))
-      },
-      finalNorm: gain(), head: tied ? nil : matrix(d.vocabularySize, d.width))
+      description: d,
+      ends: DecoderEnds(
+        embedding: embedding, finalNorm: gain(),
+        head: tied ? nil : matrix(d.vocabularySize, d.width)),
+      layers: layers)
   }
 
   /// Writes config.json and model.safetensors.
@@ -49,8 +57,8 @@ enum TinyLlama {
     let config: [String: Any] = [
       "num_attention_heads": d.queryHeads, "num_key_value_heads": d.keyValueHeads,
       "head_dim": d.headWidth, "hidden_size": d.width, "rms_norm_eps": Double(d.normEpsilon),
-      "rope_theta": d.ropeBase, "tie_word_embeddings": d.tiedHead,
-      "num_hidden_layers": d.layers, "curta_pairing": d.ropePairing.rawValue,
+      "rope_theta": ropeBase, "tie_word_embeddings": d.tiedHead,
+      "num_hidden_layers": d.layers, "curta_pairing": d.rotary[0].pairing.rawValue,
     ]
     try JSONSerialization.data(withJSONObject: config)
       .write(to: folder.appendingPathComponent("config.json"))
@@ -63,21 +71,23 @@ enum TinyLlama {
       header[name] = ["dtype": "F32", "shape": shape, "data_offsets": [start, data.count]]
     }
     func add(_ name: String, _ m: Matrix) { add(name, [m.rows, m.columns], m.values) }
-    add("model.embed_tokens.weight", weights.embedding)
+    func add(_ name: String, _ layer: LinearLayer) { add(name, layer.weight) }
+    func add(_ name: String, _ norm: NormLayer) { add(name, [d.width], norm.weight) }
+    add("model.embed_tokens.weight", weights.ends.embedding)
     for (index, layer) in weights.layers.enumerated() {
       let prefix = "model.layers.\(index)."
-      add(prefix + "input_layernorm.weight", [d.width], layer.attentionNorm)
+      add(prefix + "input_layernorm.weight", layer.attentionNorm)
       add(prefix + "self_attn.q_proj.weight", layer.query)
       add(prefix + "self_attn.k_proj.weight", layer.key)
       add(prefix + "self_attn.v_proj.weight", layer.value)
       add(prefix + "self_attn.o_proj.weight", layer.output)
-      add(prefix + "post_attention_layernorm.weight", [d.width], layer.feedForwardNorm)
-      add(prefix + "mlp.gate_proj.weight", layer.gate)
+      add(prefix + "post_attention_layernorm.weight", layer.feedForwardNorm!)
+      add(prefix + "mlp.gate_proj.weight", layer.gate!)
       add(prefix + "mlp.up_proj.weight", layer.up)
       add(prefix + "mlp.down_proj.weight", layer.down)
     }
-    add("model.norm.weight", [d.width], weights.finalNorm)
-    if let head = weights.head { add("lm_head.weight", head) }
+    add("model.norm.weight", weights.ends.finalNorm)
+    if let head = weights.ends.head { add("lm_head.weight", head) }
     let json = try JSONSerialization.data(withJSONObject: header)
     var file = withUnsafeBytes(of: UInt64(json.count).littleEndian) { Data($0) }
     file.append(json)

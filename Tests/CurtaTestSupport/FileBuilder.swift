@@ -24,6 +24,8 @@ public struct FileBuilder: Sendable {
   public var context: UInt32
   public var vocabulary: UInt32
   public var output: UInt32 = 0
+  /// The image record; none for tokens.
+  public var image: [UInt32] = []
   public var random: SeededRandom
 
   public init(context: UInt32, vocabulary: UInt32, seed: UInt64) {
@@ -169,9 +171,9 @@ public struct FileBuilder: Sendable {
     let slots = 1 + (buffers.map { $0[5] }.max() ?? 0)
     let head = [
       UInt32(buffers.count), UInt32(states.count), UInt32(ops.count), slots, context, vocabulary,
-      output, 0,
+      output, image.isEmpty ? 0 : 1,
     ]
-    for word in head + buffers.joined() + states.joined() + ops.joined() {
+    for word in head + image + buffers.joined() + states.joined() + ops.joined() {
       bytes.append(UInt64(word), width: 4)
     }
     return bytes

@@ -83,21 +83,6 @@ import Testing
     }
   }
 
-  @Test func runGivesEvents() throws {
-    try withModel { path, _ in
-      let result = try Tool.run(
-        "run", path, "-p", "the", "-n", "5", "--ignore-end", "--json", "--hash")
-      let events = try result.output.split(separator: "\n").map { line in
-        try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
-      }
-      let names = events.map { $0["event"] as? String }
-      #expect(names == ["prompt", "token", "token", "token", "token", "token", "end"])
-      #expect(events.last?["stop"] as? String == "count")
-      #expect((events.last?["logits_sha256"] as? String)?.count == 64)
-      #expect(result.errors == "")
-    }
-  }
-
   @Test func aRunEndsWithTheContext() throws {
     try withModel { path, _ in
       let result = try Tool.run(

@@ -172,7 +172,7 @@ func smallFile(
   var ops: [ProgramOp] = [.embed(weight: 0, out: 0)]
   for layer in 0..<layers {
     ops += [
-      .normQuant(input: 0, gamma: 3, out: 1, epsilon: 1),
+      .normQuant(input: 0, gamma: 3, out: 1, norm: NormOperands(kind: .rms, epsilon: 1)),
       .linear(input: 1, parts: [LinearPart(weight: 1, out: 2)]),
       .headQuant(input: 2, out: 3, rotation: nil),
       .cacheAppend(input: 2, state: 2 * layer, rotation: nil),
@@ -184,7 +184,8 @@ func smallFile(
     ]
   }
   ops += [
-    .select(input: 0, out: 5), .normQuant(input: 5, gamma: 3, out: 6, epsilon: 1),
+    .select(input: 0, out: 5),
+    .normQuant(input: 5, gamma: 3, out: 6, norm: NormOperands(kind: .rms, epsilon: 1)),
     .logits(input: 6, weight: 0, out: 7),
   ]
   var program = ProgramDescription(

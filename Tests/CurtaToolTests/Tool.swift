@@ -27,7 +27,15 @@ enum Tool {
   /// Calls `curta` with 80 columns and no terminal.
   static func run(_ arguments: String...) throws -> ToolResult { try run(arguments) }
 
-  static func run(_ arguments: [String]) throws -> ToolResult {
+  /// `input` is the standard input; nothing without it.
+  static func run(_ arguments: [String], input: String) throws -> ToolResult {
+    try run(arguments, bytes: Array(input.utf8))
+  }
+
+  /// Interrupts the tool, as Ctrl-C does, once its output has the text `interruptAfter`.
+  static func run(
+    _ arguments: [String], bytes: [UInt8]? = nil, interruptAfter: String? = nil
+  ) throws -> ToolResult {
     // Files, not pipes: a full pipe would stop the tool.
     let folder = FileManager.default.temporaryDirectory
       .appendingPathComponent("curta-tool-" + UUID().uuidString)
@@ -41,9 +49,23 @@ enum Tool {
     process.environment = ProcessInfo.processInfo.environment
       .merging(["COLUMNS": "80"]) { $1 }
     process.standardInput = FileHandle.nullDevice
+    if let bytes {
+      let file = folder.appendingPathComponent("in")
+      try Data(bytes).write(to: file)
+      process.standardInput = try FileHandle(forReadingFrom: file)
+    }
     process.standardOutput = try FileHandle(forWritingTo: files[0])
     process.standardError = try FileHandle(forWritingTo: files[1])
     try process.run()
+    if let interruptAfter {
+      let limit = Date().addingTimeInterval(60)
+      while process.isRunning, Date() < limit,
+        try !String(decoding: Data(contentsOf: files[0]), as: UTF8.self).contains(interruptAfter)
+      {
+        usleep(2000)
+      }
+      process.interrupt()
+    }
     process.waitUntilExit()
     let texts = try files.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }
     return ToolResult(status: process.terminationStatus, output: texts[0], errors: texts[1])

@@ -43,9 +43,10 @@ func sampleContents(_ generator: inout SeededRandom) -> FileContents {
   let b = buffer(.codes8(scales: 1), width, .outputs)
   let logits = buffer(.fixed(fraction: 16), vocabulary, .outputs)
   let rotation = Rotation(phases: phases, pairing: .halfSplit)
+  let rms = NormOperands(kind: .rms, epsilon: 168)
   let ops: [ProgramOp] = [
     .embed(weight: embedding, out: x),
-    .normQuant(input: x, gamma: norm, out: a, epsilon: 168),
+    .normQuant(input: x, gamma: norm, out: a, norm: rms),
     .linear(
       input: a,
       parts: [
@@ -57,12 +58,12 @@ func sampleContents(_ generator: inout SeededRandom) -> FileContents {
     .cacheAppend(input: zv, state: 1, rotation: nil),
     .attend(query: q, keys: 0, values: 1, out: o, window: 0, mantissa: 47274, exponent: 21),
     .linearAdd(input: o, weight: output, sum: x),
-    .normQuant(input: x, gamma: norm, out: a, epsilon: 168),
+    .normQuant(input: x, gamma: norm, out: a, norm: rms),
     .linear(input: a, parts: [LinearPart(weight: gate, out: zg), LinearPart(weight: up, out: zu)]),
-    .gateQuant(gate: zg, up: zu, out: h),
+    .gateQuant(gate: zg, up: zu, out: h, activation: .silu),
     .linearAdd(input: h, weight: down, sum: x),
     .select(input: x, out: last),
-    .normQuant(input: last, gamma: norm, out: b, epsilon: 168),
+    .normQuant(input: last, gamma: norm, out: b, norm: rms),
     .logits(input: b, weight: embedding, out: logits),
   ]
   let states = [StateDescription(heads: 2, width: 16), StateDescription(heads: 2, width: 16)]

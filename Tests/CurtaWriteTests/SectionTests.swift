@@ -75,13 +75,145 @@ import Testing
     var error = #expect(throws: WriteError.self) { try programSection(bad) }
     #expect("\(error!)".contains("op 6 (attend)"))
     bad = good
-    bad.ops[1] = .normQuant(input: 99, gamma: 2, out: 1, epsilon: 0)
+    bad.ops[1] = .normQuant(
+      input: 99, gamma: 2, out: 1, norm: NormOperands(kind: .rms, epsilon: 0))
     error = #expect(throws: WriteError.self) { try programSection(bad) }
     #expect("\(error!)".contains("no buffer 99"))
     bad = good
     bad.ops[2] = .linear(
       input: 1, parts: [LinearPart(weight: 3, out: 2), LinearPart(weight: 3, out: 2)])
     #expect(throws: WriteError.self) { try programSection(bad) }
+  }
+}
+
+@Suite struct OpWordTests {
+  /// The words of one op as they are in the section, without the unused ones at the end.
+  private func words(_ op: ProgramOp) throws -> [UInt32] {
+    let buffer = BufferDescription(.fixed(fraction: 16), width: 8)
+    let bytes = try programSection(
+      ProgramDescription(
+        buffers: [BufferDescription](repeating: buffer, count: 9), states: [], ops: [op],
+        context: 1, vocabulary: 1, output: 0, slotCount: 1))
+    var words = (0..<16).map { word -> UInt32 in
+      let at = bytes.count - 64 + 4 * word
+      return (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) }
+    }
+    while words.last == 0 { words.removeLast() }
+    return words
+  }
+
+  /// As `curta-program.md` section 1 orders the operands.
+  @Test func operandsAreAsSpecified() throws {
+    let none: UInt32 = 0xFFFF_FFFF
+    let norm = NormOperands(kind: .layer, epsilon: 7 << 32 | 5)
+    let head = HeadNorm(gamma: 6, epsilon: 9 << 32 | 8)
+    let rotation = Rotation(phases: 4, pairing: .halfSplit)
+    let expected: [(ProgramOp, [UInt32])] = [
+      (
+        .normQuant(input: 1, gamma: 2, out: 3, norm: norm, hadamard: 16), [2, 1, 2, 3, 2, 5, 7, 16]
+      ),
+      (.norm(input: 1, gamma: 2, out: 3, norm: norm), [12, 1, 2, 3, 2, 5, 7]),
+      (
+        .headQuant(input: 1, out: 2, rotation: rotation, norm: head, hadamard: 8),
+        [5, 1, 2, 4, 2, 8, 6, 8, 9]
+      ),
+      (.headQuant(input: 1, out: 2, rotation: nil), [5, 1, 2, none, 0, 0, none]),
+      (
+        .cacheAppend(input: 1, state: 3, rotation: rotation, norm: head, hadamard: 4),
+        [6, 1, 3, 4, 2, 4, 6, 8, 9]
+      ),
+      (.cacheAppend(input: 1, state: 3, rotation: nil), [6, 1, 3, none, 0, 0, none]),
+      (
+        .attend(
+          query: 1, keys: 2, values: 3, out: 4, window: 5, mantissa: 40000, exponent: -1,
+          hadamard: 32, cap: 70000),
+        [7, 1, 2, 3, 4, 5, 40000, none, 32, 70000]
+      ),
+      (.gateQuant(gate: 1, up: 2, out: 3, activation: .relu, hadamard: 2), [8, 1, 2, 3, 5, 2]),
+      (.gateQuant(gate: 1, up: nil, out: 3, activation: .geluErf), [8, 1, none, 3, 3]),
+      (.bias(input: 1, bias: 7, out: 2), [11, 1, 7, 2]),
+      (.bias(input: 1, bias: nil, out: 1), [11, 1, none, 1]),
+      (.add(input: 1, sum: 2), [13, 1, 2]),
+      (.addPosition(weight: 9, sum: 2), [14, 9, 2]),
+      (.softCap(sum: 1, cap: 1 << 26), [15, 1, 1 << 26]),
+      (.quantize(input: 1, out: 2, hadamard: 64), [16, 1, 2, 64]),
+      (.patchify(out: 3), [17, 3]),
+      (.prefix(input: 1, rows: 7, out: 2), [18, 1, 7, 2]),
+      (.prefix(input: 1, rows: nil, out: 2), [18, 1, none, 2]),
+      (.pool(input: 1, out: 2, kind: .mean, first: 5), [19, 1, 2, 2, 5]),
+    ]
+    for (op, operands) in expected { #expect(try words(op) == operands) }
+  }
+
+  @Test func badOperandsAreNamed() {
+    let large = UInt64(1) << 40 + 1
+    let bad: [ProgramOp] = [
+      .softCap(sum: 1, cap: 65535), .softCap(sum: 1, cap: 1 << 26 + 1),
+      .attend(
+        query: 1, keys: 0, values: 0, out: 2, window: 0, mantissa: 40000, exponent: 0, cap: 1),
+      .norm(input: 1, gamma: 0, out: 2, norm: NormOperands(kind: .rms, epsilon: large)),
+      .headQuant(input: 1, out: 2, rotation: nil, norm: HeadNorm(gamma: 0, epsilon: large)),
+      .bias(input: 1, bias: -1, out: 2), .add(input: 9, sum: 1), .addPosition(weight: 0, sum: 9),
+      .gateQuant(gate: 1, up: 9, out: 2, activation: .silu),
+      .quantize(input: 1, out: 2, hadamard: 3), .patchify(out: 9),
+      .prefix(input: 1, rows: -1, out: 2), .pool(input: 1, out: 2, kind: .row, first: -1),
+    ]
+    for op in bad {
+      let error = #expect(throws: WriteError.self) { try words(op) }
+      #expect("\(error!)".contains("op 0 (\(op.name))"))
+    }
+  }
+}
+
+@Suite struct ImageRecordTests {
+  private let good = ImageDescription(
+    height: 16, width: 12, channels: 3, patchHeight: 8, patchWidth: 6, resize: .crop, edge: 20,
+    filter: .bicubic)
+
+  private func section(_ image: ImageDescription?, context: Int = 5) throws -> [UInt8] {
+    try programSection(
+      ProgramDescription(
+        buffers: [BufferDescription(.codes8(scales: 1), rows: .patches, width: 144)], states: [],
+        ops: [.patchify(out: 0)], context: context, vocabulary: 9, output: 0, slotCount: 1,
+        image: image))
+  }
+
+  @Test func wordsAreAsSpecified() throws {
+    let bytes = try section(good)
+    let words = (0..<18).map { word in
+      (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[4 * word + $1]) << UInt32(8 * $1) }
+    }
+    #expect(words[0..<8] == [1, 0, 1, 1, 5, 9, 0, 1])
+    #expect(words[8..<16] == [16, 12, 3, 8, 6, 2, 20, 3])
+    #expect(words[16..<18] == [3, 2])  // codes8, patches
+    #expect(try section(nil).count == bytes.count - 32 && section(nil)[28] == 0)
+    #expect(good.patches == 4 && good.patchSize == 144)
+  }
+
+  @Test func badRecordsAreNamed() {
+    func check(
+      _ reason: String, context: Int = 5, _ change: (inout ImageDescription) -> Void
+    ) {
+      var image = good
+      change(&image)
+      let error = #expect(throws: WriteError.self) { try section(image, context: context) }
+      #expect("\(error!)".contains(reason) && "\(error!)".hasPrefix("image: "))
+    }
+    check("sides") { $0.height = 0 }
+    check("sides") { $0.width = 4097 }
+    check("channels") { $0.channels = 2 }
+    check("patches") { $0.patchHeight = 5 }
+    check("patches") { $0.patchWidth = 0 }
+    check("edge") { $0.edge = 15 }
+    check("edge") { $0.edge = 8193 }
+    check("edge") { $0.resize = .stretch }
+    check("filter") { $0.filter = .none }
+    check("filter") {
+      $0.resize = .none
+      $0.edge = 0
+    }
+    check("3 rows for 4 patches", context: 3) { _ in }
+    check("69 rows for 4 patches", context: 69) { _ in }
   }
 }
 
@@ -122,7 +254,12 @@ import Testing
         if out == input {
           ops.append(.cacheAppend(input: input, state: 0, rotation: nil))
         } else if written.contains(out), Bool.random(using: &generator) {
-          ops.append(.linearAdd(input: input, weight: 0, sum: out))
+          let sums: [ProgramOp] = [
+            .linearAdd(input: input, weight: 0, sum: out), .add(input: input, sum: out),
+            .bias(input: out, bias: 0, out: out), .addPosition(weight: 0, sum: out),
+            .softCap(sum: out, cap: 1 << 16),
+          ]
+          ops.append(sums.randomElement(using: &generator)!)
         } else {
           ops.append(.select(input: input, out: out))
           if !written.contains(out) { written.append(out) }

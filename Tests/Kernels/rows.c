@@ -106,6 +106,43 @@ void bench_multiply(const curta_kernels *set) {
   ELEMENTS("multiply", set->multiply(a, b, N, t));
 }
 
+void check_product_bits(const curta_kernels *set) {
+  EACH_ROW {
+    const int32_t *x = row_i32(n, pattern, -INT32_MAX, INT32_MAX);
+    const int16_t *c = row_i16(n, at % 2 ? ANY_WIDTH : pattern, -32768, 32767);
+    expect(set->product_bits(x, c, n) == curta_product_bits__scalar(x, c, n),
+           "%s product_bits n=%u", set->name, n);
+  }
+}
+
+void bench_product_bits(const curta_kernels *set) {
+  const int32_t *x = row_i32(N, RANDOM, -10000000, 10000000);
+  const int16_t *c = row_i16(N, RANDOM, -32767, 32767);
+  volatile uint32_t sink = 0;
+  ELEMENTS("product_bits", sink = set->product_bits(x, c, N));
+  (void)sink;
+}
+
+void check_narrow_product(const curta_kernels *set) {
+  EACH_ROW for (uint32_t s = 0; s <= 32; s++) {
+    // abs(x * c) < 2^(s + 30), and all of int32 for the largest shifts.
+    const int64_t most = s < 17 ? ((int64_t)1 << (s + 15)) - 1 : INT32_MAX;
+    const int32_t *x = row_i32(n, pattern, -most, most);
+    const int16_t *c = row_i16(n, n % 2 ? RANDOM : pattern, -32768, 32767);
+    int16_t *want = output_buffer(n * 2), *got = output_buffer(n * 2);
+    curta_narrow_product__scalar(x, c, n, s, want);
+    set->narrow_product(x, c, n, s, got);
+    expect_same(got, want, n * 2, set->name, "narrow_product", n);
+  }
+}
+
+void bench_narrow_product(const curta_kernels *set) {
+  const int32_t *x = row_i32(N, RANDOM, -10000000, 10000000);
+  const int16_t *c = row_i16(N, RANDOM, -32767, 32767);
+  int16_t *y = output_buffer(N * 2);
+  ELEMENTS("narrow_product", set->narrow_product(x, c, N, 24, y));
+}
+
 void check_quantize(const curta_kernels *set) {
   EACH_ROW for (uint32_t width = 1; width <= 15; width++) {
     // As quantize of curta-arithmetic.md section 1 calls it, for the least, most or any A.
@@ -154,7 +191,7 @@ static const uint32_t multipliers[] = {0, 1, 32768, 46341, 65535};
 void check_add_rescaled(const curta_kernels *set) {
   EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
     const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
-    const int32_t *z = row_i32(n, pattern, -(1 << 30), 1 << 30);
+    const int32_t *z = row_i32(n, pattern, INT32_MIN, INT32_MAX);
     int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
     for (uint32_t j = 0; j < n; j++)
       want[j] = got[j] = (int32_t)sample(j % 3 ? RANDOM : pattern, j, -INT32_MAX, INT32_MAX);
@@ -170,21 +207,22 @@ void bench_add_rescaled(const curta_kernels *set) {
   ELEMENTS("add_rescaled", set->add_rescaled(sum, z, N, 50000, 21));
 }
 
-void check_silu(const curta_kernels *set) {
+void check_activate(const curta_kernels *set) {
   EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
     const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
-    const int32_t *zg = row_i32(n, pattern, -(1 << 30), 1 << 30);
+    const uint16_t *table = curta_activation_entries(1 + (at + i) % 5);
+    const int32_t *zg = row_i32(n, pattern, INT32_MIN, INT32_MAX);
     int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
-    curta_silu__scalar(zg, n, m, shifts[i], want);
-    set->silu(zg, n, m, shifts[i], got);
-    expect_same(got, want, n * 4, set->name, "silu", n);
+    curta_activate__scalar(zg, n, m, shifts[i], table, want);
+    set->activate(zg, n, m, shifts[i], table, got);
+    expect_same(got, want, n * 4, set->name, "activate", n);
   }
 }
 
-void bench_silu(const curta_kernels *set) {
+void bench_activate(const curta_kernels *set) {
   const int32_t *zg = row_i32(N, RANDOM, -(1 << 25), 1 << 25);
   int32_t *a = output_buffer(N * 4);
-  ELEMENTS("silu", set->silu(zg, N, 50000, 20, a));
+  ELEMENTS("activate", set->activate(zg, N, 50000, 20, curta_sigmoid_table, a));
 }
 
 #define ROTATION(kernel)                                                                           \

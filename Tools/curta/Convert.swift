@@ -79,6 +79,9 @@ struct Convert: ParsableCommand {
         try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)
       } else if let output {
         let report = try convert(conversion, to: output)
+        if let note = report.chatNote {
+          Terminal.note("curta: note: chat template: \(printable(note))")
+        }
         try json ? JSONOutput.print(ReportJSON(report, output: output)) : show(report, output)
       }
     }

@@ -31,6 +31,10 @@ struct Eval: ParsableCommand {
       reference_perplexity  of the float checkpoint
       kl_mean               KL(reference || integer) per token, in nats
       top1_agreement        share of positions with the same likeliest token
+
+      With --layers, for each layer in decibels, over the first 512 tokens and in the simulation: \
+      `own` is what the layer adds over its error when it gets the exact stream, `gathered` the \
+      stream over all errors up to there. 3 dB less is twice the error.
       """)
 
   @Argument(help: "The .curta file.")
@@ -71,8 +75,14 @@ struct Eval: ParsableCommand {
   @Option(name: .shortAndLong, help: "Threads of the integer program.")
   var threads: UInt32 = 1
 
+  @Flag(help: "Compare the layers one by one as well: where quality is lost.")
+  var layers = false
+
   @Flag(help: "Print the result as JSON.")
   var json = false
+
+  @Flag(help: "Print the result as Markdown tables.")
+  var markdown = false
 
   @Option(help: "Show progress: auto (on a terminal), always or never.")
   var progress: ProgressMode = .auto
@@ -80,6 +90,9 @@ struct Eval: ParsableCommand {
   func validate() throws {
     guard documents == nil || last == nil else {
       throw ValidationError("--documents and --last exclude each other.")
+    }
+    guard !json || !markdown else {
+      throw ValidationError("--json and --markdown exclude each other.")
     }
     for (name, value) in [
       ("--context", context), ("--stride", stride), ("--tokens", tokens), ("--last", last),
@@ -96,6 +109,7 @@ struct Eval: ParsableCommand {
       options.tokens = tokens
       options.endToken = endToken
       options.simulate = simulate
+      options.layers = layers
       options.threads = threads
       if let documents { options.documents = .range(documents.range) }
       if let last { options.documents = .last(last) }
@@ -106,49 +120,8 @@ struct Eval: ParsableCommand {
       let total = evaluation.tokens
       let result = try evaluation.run { done in line.show("\(done) tokens", done, of: total) }
       line.clear()
-      try json ? JSONOutput.print(EvaluationJSON(file, result)) : show(result)
+      let report = EvaluationReport(file: file, result: result)
+      try json ? JSONOutput.print(report.json) : report.show(markdown: markdown)
     }
-  }
-
-  private func show(_ result: EvaluationResult) {
-    var table = Table(["measure", ">value"])
-    table.add(["tokens", grouped(result.tokens)])
-    table.add(["perplexity", decimal(result.perplexity, 4)])
-    table.add(["reference_perplexity", decimal(result.referencePerplexity, 4)])
-    table.add(["kl_mean", decimal(result.klMean, 6)])
-    table.add(["top1_agreement", decimal(result.top1Agreement, 4)])
-    if let value = result.simulationPerplexity {
-      table.add(["simulation_perplexity", decimal(value, 4)])
-    }
-    if let value = result.simulationKLMean {
-      table.add(["simulation_kl_mean", decimal(value, 6)])
-    }
-    Terminal.write(table.text)
-    Terminal.note(
-      "\(result.documents) documents, context \(result.context), stride \(result.stride),"
-        + " \(decimal(seconds(result.duration), 1)) s")
-  }
-}
-
-private struct EvaluationJSON: Encodable {
-  let schema = "curta.eval/1"
-  let file: String
-  let tokens, documents, context, stride: Int
-  let perplexity, referencePerplexity, klMean, top1Agreement, seconds: Double
-  let simulationPerplexity, simulationKlMean: Double?
-
-  init(_ file: String, _ result: EvaluationResult) {
-    self.file = file
-    tokens = result.tokens
-    documents = result.documents
-    context = result.context
-    stride = result.stride
-    perplexity = result.perplexity
-    referencePerplexity = result.referencePerplexity
-    klMean = result.klMean
-    top1Agreement = result.top1Agreement
-    seconds = curta.seconds(result.duration)
-    simulationPerplexity = result.simulationPerplexity
-    simulationKlMean = result.simulationKLMean
   }
 }

@@ -56,6 +56,9 @@ struct Failure {
       Failure(.failed, "\(path): \(reason); check the path and its permissions")
     case .file(let path, let error):
       Failure(StatusText.exitCode(error.status), text(path: path, error))
+    case .savedSession(let path, let error):
+      Failure(
+        StatusText.exitCode(error.status), StatusText.ofSavedSession(error, path: path))
     case .memory(let needed, let available):
       Failure(
         .memory,

@@ -83,8 +83,9 @@ extension InspectedFile {
       "program",
       "\(ops.count) ops, \(buffers.count) buffers in \(slotCount) slots, \(states.count) states",
     ])
-    table.add(["context", "\(context)"])
-    table.add(["vocabulary", "\(vocabulary)"])
+    if let image { table.add(["input", image.text]) }
+    table.add([image == nil ? "context" : "rows of an image", "\(context)"])
+    table.add([image == nil ? "vocabulary" : "outputs", "\(vocabulary)"])
     return String(table.text.drop { $0 == "\n" })
   }
 
@@ -139,8 +140,19 @@ extension InspectedFile {
       opTable.add(["\(number)", op.name, op.operands.joined(separator: ", ") + results])
     }
     return
-      "context \(context), vocabulary \(vocabulary), output b\(output), \(slotCount) slots\n\n"
-      + table.text + "\n" + stateTable.text + "\n" + opTable.text
+      "context \(context), vocabulary \(vocabulary), output b\(output), \(slotCount) slots\n"
+      + (image.map { $0.text + "\n" } ?? "") + "\n" + table.text + "\n" + stateTable.text + "\n"
+      + opTable.text
+  }
+}
+
+extension InspectedFile.Image {
+  /// Like "images of 224x224x3, patches of 16x16, crop of 256 by bicubic".
+  fileprivate var text: String {
+    let way =
+      resize == "none" ? "no resize" : "\(resize)\(edge == 0 ? "" : " of \(edge)") by \(filter)"
+    return
+      "images of \(width)x\(height)x\(channels), patches of \(patchWidth)x\(patchHeight), \(way)"
   }
 }
 
@@ -149,6 +161,7 @@ extension InspectedFile {
 private struct InspectionJSON: Encodable {
   struct Program: Encodable {
     let context, vocabulary, output, slots: Int
+    let image: InspectedFile.Image?
     let buffers: [InspectedFile.Buffer]
     let states: [InspectedFile.State]
     let ops: [InspectedFile.Op]
@@ -177,7 +190,8 @@ private struct InspectionJSON: Encodable {
       program
       ? Program(
         context: contents.context, vocabulary: contents.vocabulary, output: contents.output,
-        slots: contents.slotCount, buffers: contents.buffers, states: contents.states,
+        slots: contents.slotCount, image: contents.image, buffers: contents.buffers,
+        states: contents.states,
         ops: contents.ops) : nil
   }
 }

@@ -37,6 +37,11 @@ struct InspectedFile {
     let heads, width: UInt32
   }
 
+  struct Image: Encodable {
+    let height, width, channels, patchHeight, patchWidth, edge: UInt32
+    let resize, filter: String
+  }
+
   struct Op: Encodable {
     let name: String
     /// What it reads: `b3` a buffer, `s0` a state, a tensor by name, or `key=value`.
@@ -55,6 +60,8 @@ struct InspectedFile {
   private(set) var states: [State] = []
   private(set) var ops: [Op] = []
   let context, vocabulary, output, slotCount: Int
+  /// nil where the input is tokens.
+  let image: Image?
 
   init(_ bytes: ByteView) throws(CurtaError) {
     let file = try CurtaFile(bytes)
@@ -67,6 +74,11 @@ struct InspectedFile {
     vocabulary = Int(program.vocabulary)
     output = Int(program.output)
     slotCount = Int(program.slotCount)
+    image = program.image.map {
+      Image(
+        height: $0.height, width: $0.width, channels: $0.channels, patchHeight: $0.patchHeight,
+        patchWidth: $0.patchWidth, edge: $0.edge, resize: "\($0.resize)", filter: "\($0.filter)")
+    }
 
     metadata = try InspectedFile.entries(file.metadata())
     for i in 0..<Int(file.sectionCount) {
@@ -142,8 +154,24 @@ extension InspectedFile.Op {
       if try op.operand(3) != Program.none {
         words += [try tensor(3), try op.operand(4) == 1 ? "interleaved" : "half_split"]
       }
-      return words + (try hadamard(5))
+      words += try hadamard(5)
+      if try op.operand(6) != Program.none { words += [try tensor(6), try epsilon(7)] }
+      return words
     }
+    func epsilon(_ k: Int) throws(CurtaError) -> String {
+      "epsilon=\(UInt64(try op.operand(k)) | UInt64(try op.operand(k + 1)) << 32)"
+    }
+    func norm() throws(CurtaError) -> [String] {
+      [
+        try buffer(1), try tensor(2),
+        NormKind(rawValue: try op.operand(4)) == .layer ? "layer" : "rms",
+        try epsilon(5),
+      ]
+    }
+    func cap(_ k: Int) throws(CurtaError) -> String { "cap=\(try op.operand(k))" }
+    func optional(_ k: Int, _ operand: (Int) throws(CurtaError) -> String) throws(CurtaError)
+      -> [String]
+    { try op.operand(k) == Program.none ? [] : [try operand(k)] }
     func hadamard(_ k: Int) throws(CurtaError) -> [String] {
       let block = try op.operand(k)
       return block == 0 ? [] : ["hadamard=\(block)"]
@@ -154,10 +182,7 @@ extension InspectedFile.Op {
         "embed", [try tensor(1)] + (try hadamard(3)), [try buffer(2)]
       )
     case .normQuant:
-      let epsilon = UInt64(try op.operand(5)) | UInt64(try op.operand(6)) << 32
-      name = "norm_quant"
-      operands = [try buffer(1), try tensor(2), "rms", "epsilon=\(epsilon)"] + (try hadamard(7))
-      results = [try buffer(3)]
+      (name, operands, results) = ("norm_quant", try norm() + (try hadamard(7)), [try buffer(3)])
     case .linear:
       var inputs = [try buffer(1)]
       var outputs: [String] = []
@@ -184,16 +209,54 @@ extension InspectedFile.Op {
         [
           try buffer(1), try state(2), try state(3), "window=\(try op.operand(5))",
           "scale=\(try op.operand(6))*2^-\(Int32(bitPattern: try op.operand(7)))",
-        ] + (try hadamard(8))
+        ] + (try hadamard(8)) + (try op.operand(9) == 0 ? [] : [try cap(9)])
       results = [try buffer(4)]
     case .gateQuant:
-      (name, operands, results) = (
-        "gate_quant", [try buffer(1), try buffer(2), "silu"] + (try hadamard(5)), [try buffer(3)]
-      )
+      let activation = Activation(rawValue: try op.operand(4))?.word ?? ""
+      operands = [try buffer(1)] + (try optional(2, buffer)) + [activation] + (try hadamard(5))
+      (name, results) = ("gate_quant", [try buffer(3)])
     case .select:
       (name, operands, results) = ("select", [try buffer(1)], [try buffer(2)])
     case .logits:
       (name, operands, results) = ("logits", [try buffer(1), try tensor(2)], [try buffer(3)])
+    case .bias:
+      (name, operands, results) = (
+        "bias", [try buffer(1)] + (try optional(2, tensor)), [try buffer(3)]
+      )
+    case .norm:
+      (name, operands, results) = ("norm", try norm(), [try buffer(3)])
+    case .add:
+      (name, operands, results) = ("add", [try buffer(1)], [try buffer(2)])
+    case .addPosition:
+      (name, operands, results) = ("add_position", [try tensor(1)], [try buffer(2)])
+    case .softCap:
+      (name, operands, results) = ("soft_cap", [try cap(2)], [try buffer(1)])
+    case .quantize:
+      (name, operands, results) = ("quantize", [try buffer(1)] + (try hadamard(3)), [try buffer(2)])
+    case .patchify:
+      (name, operands, results) = ("patchify", [], [try buffer(1)])
+    case .prefix:
+      (name, operands, results) = (
+        "prefix", [try buffer(1)] + (try optional(2, tensor)), [try buffer(3)]
+      )
+    case .pool:
+      let kind = PoolKind(rawValue: try op.operand(3)) == .mean ? "mean" : "row"
+      (name, operands, results) = (
+        "pool", [try buffer(1), kind, "first=\(try op.operand(4))"], [try buffer(2)]
+      )
+    }
+  }
+}
+
+extension Activation {
+  /// The name in `registry.tsv`.
+  fileprivate var word: String {
+    switch self {
+    case .silu: "silu"
+    case .geluTanh: "gelu_tanh"
+    case .geluErf: "gelu_erf"
+    case .quickGelu: "quick_gelu"
+    case .relu: "relu"
     }
   }
 }

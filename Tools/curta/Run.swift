@@ -3,18 +3,16 @@
 
 import ArgumentParser
 import CCurta
-import CurtaCompile
 import CurtaEvaluate
 import CurtaFormat
-import Foundation
 
 /// `1,2,3`
 struct TokenList: ExpressibleByArgument {
   let tokens: [Int32]
 
   init?(argument: String) {
-    let parts = argument.split(separator: ",")
-      .map { Int32($0.trimmingCharacters(in: .whitespaces)) }
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+      .map { part in Int32(part.drop { $0 == " " }) }
     guard !parts.isEmpty, !parts.contains(nil) else { return nil }
     tokens = parts.compactMap(\.self)
   }
@@ -22,20 +20,29 @@ struct TokenList: ExpressibleByArgument {
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Let a model write.",
+    abstract: "Let a model write, or talk with it.",
     discussion: """
       The text goes to the standard output, timings to the standard error. It ends with the \
-      model's end token, after -n tokens, with the context, or with Ctrl-C. The same file, \
-      prompt, seed and flags give the same text on every computer.
+      model's end token, a stop string, after -n tokens, with the context, or with Ctrl-C. The same \
+      file, prompt, seed and flags give the same text on every computer.
 
-      EXAMPLE:
+      Without -p and --tokens the prompt is the standard input, when that is not a terminal.
+
+      With --chat each line of the standard input is a turn, and Ctrl-C ends an answer. Lines that \
+      begin with / are commands: /help lists them. With -p that is the only turn.
+
+      EXAMPLES:
         curta run stories.curta -p "Once upon a time" -n 200 --temp 0.8 --seed 7
+        curta run assistant.curta --chat --system "Answer in one sentence."
+        curta run model.curta --save-session a.session < prompt.txt
+        curta run model.curta --load-session a.session -p " And then"
       """)
 
   @Argument(help: "The .curta file.")
   var file: String
 
-  @Option(name: .shortAndLong, help: "The text to go on from.")
+  @Option(
+    name: .shortAndLong, help: "The text to go on from; - is the standard input.")
   var prompt: String?
 
   @Option(help: "The prompt as token ids, 1,2,3; the answer is ids as well.")
@@ -43,8 +50,25 @@ struct Run: ParsableCommand {
 
   @Option(
     name: .customShort("n"),
-    help: ArgumentHelp("Tokens to write at most.", valueName: "count"))
+    help: ArgumentHelp("Tokens to write at most; of each answer.", valueName: "count"))
   var count: Int = 256
+
+  @Option(
+    help: ArgumentHelp(
+      "End before this text, which is not printed; may be given again.", valueName: "text"))
+  var stop: [String] = []
+
+  @Flag(help: "Talk with the model, in the form that its file suggests.")
+  var chat = false
+
+  @Option(help: ArgumentHelp("What the model is told before a chat.", valueName: "text"))
+  var system: String?
+
+  @Option(help: ArgumentHelp("Go on with a session saved there.", valueName: "file"))
+  var loadSession: String?
+
+  @Option(help: ArgumentHelp("Save the session there at the end.", valueName: "file"))
+  var saveSession: String?
 
   @OptionGroup(title: "Sampling")
   var sampling: SamplingFlags
@@ -81,26 +105,79 @@ struct Run: ParsableCommand {
     }
     guard count >= 0 else { throw ValidationError("-n is at least 0.") }
     guard threads >= 1 else { throw ValidationError("--threads is at least 1.") }
+    guard !stop.contains("") else { throw ValidationError("--stop needs a text.") }
+    guard stop.isEmpty || tokens == nil else {
+      throw ValidationError("--stop and --tokens exclude each other: ids have no text.")
+    }
+    guard chat || system == nil else { throw ValidationError("--system needs --chat.") }
+    guard !chat || tokens == nil else {
+      throw ValidationError("--chat and --tokens exclude each other.")
+    }
+    guard !chat || !ignoreEnd else {
+      throw ValidationError("--chat and --ignore-end exclude each other.")
+    }
+    guard !chat || prompt != "-" else {
+      throw ValidationError("--chat reads turns from the standard input: leave -p - out.")
+    }
   }
 
   func run() throws {
     try reporting {
-      var options = HostOptions()
-      options.context = context ?? 0
-      options.chunk = chunk ?? 0
-      options.threads = threads
-      options.kernels = try HostSession.kernels(named: kernels)
+      let clock = ContinuousClock()
+      let start = clock.now
       let mapping = try FileMapping(file)
-      if logitsHash { options.outputs = try planSession(mapping, options).chunk }
-      let session = try HostSession(mapping, options)
-      var writer = Writer(session, isText: tokens == nil, json: json, hashes: logitsHash)
-      Interrupt.catchOnce()
-      try writer.feed(promptTokens(session), echo: !noEcho)
-      try writer.write(
-        count, sampling: sampling.resolved(InspectedFile.metadata(mapping.bytes)),
-        seed: sampling.seed, ignoresEnd: ignoreEnd)
-      try writer.finish()
+      let session = try HostSession(mapping, options(mapping))
+      let form: RunLoop.Form =
+        json ? .events(ids: tokens != nil) : tokens != nil ? .ids : .text
+      var loop = RunLoop(session, form: form, hashes: logitsHash, load: clock.now - start)
+      let metadata = try InspectedFile.metadata(mapping.bytes)
+      let rules = rules(metadata)
+      if let loadSession { try session.restore(from: loadSession) }
+      if let seed = sampling.seed { session.seed(seed) }
+      if chat {
+        let chat = try Chat(self, session, rules, metadata)
+        try loop.begin(file)
+        try chat.run(&loop)
+      } else {
+        try write(&loop, rules)
+      }
+      if let saveSession {
+        try session.save(to: saveSession)
+        try loop.report("saved", saveSession)
+      }
+      loop.finish()
     }
+  }
+
+  private func write(_ loop: inout RunLoop, _ rules: AnswerRules) throws {
+    let prompt = try promptTokens(loop.session)
+    try loop.begin(file)
+    Interrupt.catchOnce()
+    let before = loop.times
+    try loop.feed(prompt, echo: !noEcho)
+    try loop.refresh()
+    try loop.answer(rules, before: before)
+  }
+
+  private func options(_ mapping: FileMapping) throws -> HostOptions {
+    var options = HostOptions()
+    options.context = context ?? 0
+    options.chunk = chunk ?? 0
+    options.threads = threads
+    options.kernels = try HostSession.kernels(named: kernels)
+    if logitsHash { options.outputs = try planSession(mapping, options).chunk }
+    return options
+  }
+
+  private func rules(_ metadata: [InspectedFile.Entry]) -> AnswerRules {
+    var rules = AnswerRules()
+    rules.count = count
+    rules.sampling = sampling.resolved(metadata)
+    rules.ignoresEnd = ignoreEnd
+    rules.stops = stop
+    rules.goesOn = chat || saveSession != nil
+    rules.keepsText = !chat && saveSession != nil
+    return rules
   }
 
   private func promptTokens(_ session: HostSession) throws -> [Int32] {
@@ -109,165 +186,26 @@ struct Run: ParsableCommand {
       throw HostError.request("\(file) has no tokenizer; give the prompt with --tokens 1,2,3")
     }
     do {
-      var ids = try tokenizer.tokens(of: prompt ?? "")
-      if ids.isEmpty, tokenizer.bos >= 0 { ids = [tokenizer.bos] }
-      guard !ids.isEmpty else { throw HostError.request("the prompt is empty; give one with -p") }
+      let begins = session.past == 0
+      var ids = try tokenizer.tokens(of: promptText(), addBos: begins)
+      if ids.isEmpty, begins, tokenizer.bos >= 0 { ids = [tokenizer.bos] }
+      guard !ids.isEmpty || !begins else {
+        throw HostError.request("the prompt is empty; give one with -p")
+      }
       return ids
     } catch let error as CurtaError {
       throw HostError.file(path: file, error)
     }
   }
-}
 
-/// Feeds a session and shows what comes out.
-private struct Writer {
-  private let session: HostSession
-  private let json: Bool
-  /// Text, or token ids.
-  private var stream: TextStream?
-  private var hash: SHA256?
-  private let clock = ContinuousClock()
-  private var promptCount = 0
-  private var promptTime = Duration.zero
-  private var written: [Int32] = []
-  private var writeTime = Duration.zero
-  private var stop = StopReason.count
-
-  enum StopReason: String, Encodable {
-    case count, end, context, interrupted
-  }
-
-  init(_ session: HostSession, isText: Bool, json: Bool, hashes: Bool) {
-    self.session = session
-    self.json = json
-    if isText, let tokenizer = session.session.tokenizer {
-      stream = TextStream(tokenizer, atStart: true)
-    }
-    hash = hashes ? SHA256() : nil
-  }
-
-  /// Feeds the prompt in chunks.
-  mutating func feed(_ tokens: [Int32], echo: Bool) throws {
-    let room = Int(session.plan.context)
-    guard tokens.count <= room else {
-      throw HostError.request(
-        "the prompt has \(tokens.count) tokens, the context \(room); shorten it")
-    }
-    for token in tokens {
-      let text = try stream?.next(token) ?? ""
-      if echo, !json { show(text) }
-    }
-    if json { try JSONOutput.event(PromptEvent(tokens: tokens)) }
-    let start = clock.now
-    var rest = tokens[...]
-    while !rest.isEmpty, !Interrupt.happened {
-      let part = rest.prefix(Int(session.plan.chunk))
-      try step(part)
-      rest = rest.dropFirst(part.count)
-    }
-    promptTime = clock.now - start
-    promptCount = tokens.count - rest.count
-  }
-
-  private mutating func step(_ tokens: ArraySlice<Int32>) throws {
-    try session.step(tokens, outputs: hash == nil ? 1 : tokens.count)
-    guard hash != nil else { return }
-    for row in 0..<tokens.count {
-      let logits = session.logits(row)
-      hash?.update(littleEndian: logits)
+  private func promptText() throws -> String {
+    switch prompt {
+    case "-": return try RunInput.whole()
+    case .some(let text): return text
+    // A loaded session needs no prompt.
+    case nil:
+      guard !RunInput.isTerminal, loadSession == nil else { return "" }
+      return try RunInput.whole()
     }
   }
-
-  /// Writes up to `count` tokens.
-  mutating func write(
-    _ count: Int, sampling: curta_sampling, seed: UInt64, ignoresEnd: Bool
-  ) throws {
-    session.seed(seed)
-    let start = clock.now
-    stop = try writeAll(count, sampling: sampling, ignoresEnd: ignoresEnd)
-    writeTime = clock.now - start
-  }
-
-  private mutating func writeAll(
-    _ count: Int, sampling: curta_sampling, ignoresEnd: Bool
-  ) throws -> StopReason {
-    while written.count < count {
-      if Interrupt.happened { return .interrupted }
-      let token = try session.sample(sampling)
-      if !ignoresEnd, session.isEnd(token) { return .end }
-      written.append(token)
-      let text = try stream?.next(token) ?? ""
-      if json {
-        try JSONOutput.event(TokenEvent(token: token, text: stream == nil ? nil : text))
-      } else if stream != nil {
-        show(text)
-      } else {
-        Terminal.write((written.count > 1 ? "," : "") + "\(token)")
-      }
-      // The last token is needed by nobody but the hash.
-      guard written.count < count || hash != nil else { break }
-      guard session.past < Int(session.plan.context) else { return .context }
-      try step([token])
-    }
-    return .count
-  }
-
-  /// A model may write anything; a terminal gets no control characters from it.
-  private func show(_ text: String) {
-    Terminal.write(
-      Terminal.outputIsTerminal ? printable(text, keepingLines: true) : text)
-  }
-
-  /// The end of the text, the hash and the timings.
-  mutating func finish() throws {
-    let tail = try stream?.end() ?? ""
-    if json {
-      try JSONOutput.event(
-        EndEvent(
-          stop: stop, tail: tail, promptTokens: promptCount, tokens: written.count,
-          promptSeconds: seconds(promptTime), decodeSeconds: seconds(writeTime),
-          arenaBytes: session.plan.arena_bytes, threads: session.plan.threads,
-          kernels: session.kernelsName, logitsSha256: hash?.hexDigest()))
-      return
-    }
-    show(tail)
-    Terminal.line()
-    if let hash { Terminal.line(hash.hexDigest()) }
-    Terminal.note("")
-    note("prompt", promptCount, promptTime)
-    note("decode", written.count, writeTime)
-    Terminal.note(
-      "arena \(grouped(session.plan.arena_bytes)) bytes, threads \(session.plan.threads),"
-        + " kernels \(session.kernelsName), ended by \(stop.rawValue)")
-  }
-
-  private func note(_ name: String, _ count: Int, _ time: Duration) {
-    let rate = time > .zero ? Double(count) / seconds(time) : 0
-    Terminal.note(
-      "\(name) \(count) tokens in \(decimal(seconds(time), 3)) s, \(decimal(rate, 1)) tokens/s")
-  }
-}
-
-private struct PromptEvent: Encodable {
-  let schema = "curta.run/1"
-  let event = "prompt"
-  let tokens: [Int32]
-}
-
-private struct TokenEvent: Encodable {
-  let event = "token"
-  let token: Int32
-  let text: String?
-}
-
-private struct EndEvent: Encodable {
-  let event = "end"
-  let stop: Writer.StopReason
-  let tail: String
-  let promptTokens, tokens: Int
-  let promptSeconds, decodeSeconds: Double
-  let arenaBytes: UInt64
-  let threads: UInt32
-  let kernels: String
-  let logitsSha256: String?
 }

@@ -27,8 +27,10 @@ struct SamplingFlags: ParsableArguments {
   @Option(help: "How many recent tokens the penalty sees.")
   var repeatWindow: UInt32 = 64
 
-  @Option(name: .shortAndLong, help: "Seed of the random numbers; the same seed, the same text.")
-  var seed: UInt64 = 0
+  @Option(
+    name: .shortAndLong,
+    help: "Seed of the random numbers; the same seed, the same text (default: 0).")
+  var seed: UInt64?
 
   func validate() throws {
     for (name, value, range) in [

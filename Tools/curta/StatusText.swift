@@ -82,6 +82,10 @@ struct StatusText {
       .init(
         "output_too_small", "The room for the result is too small.",
         "Report this as a bug of curta.")
+    case .wrongModel:
+      .init(
+        "wrong_model", "The session was saved with another model.",
+        "Give the .curta file that it was saved with; converting again makes another model.")
     }
   }
 
@@ -89,6 +93,25 @@ struct StatusText {
     self.name = name
     self.sentence = sentence
     self.advice = advice
+  }
+
+  /// "chat.session: The session was saved with another model. (wrong_model, byte 24) Give …"
+  static func ofSavedSession(_ error: CurtaError, path: String) -> String {
+    let text = of(error.status)
+    let (sentence, advice): (String, String) =
+      switch error.status {
+      case .wrongModel: (text.sentence, text.advice)
+      case .contextFull:
+        (
+          "The saved session has more tokens than the context.",
+          "Raise --context up to what the model allows (curta plan FILE shows it)."
+        )
+      case .badMagic:
+        ("This is not a saved session.", "Check the path: curta run --save-session writes them.")
+      case .badVersion: (text.sentence, "Use the version of curta that saved the session.")
+      default: ("The saved session is damaged.", "Go on without it, or from an older one.")
+      }
+    return "\(path): \(sentence) (\(text.name), byte \(grouped(error.offset))) \(advice)"
   }
 
   /// The exit status of the command that met this status.

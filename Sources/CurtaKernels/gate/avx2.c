@@ -1,4 +1,4 @@
-// Residual sums and the SiLU gate with AVX2.
+// Residual sums and activations with AVX2.
 // SPDX-License-Identifier: Apache-2.0
 //
 // Products of 64 bits come from VPMULDQ, which multiplies the even int32 lanes: the odd ones are
@@ -9,7 +9,7 @@
 #if defined(__x86_64__)
 #include "../avx2.h"
 
-/// rescale(., s) of int64 lanes, abs <= 2^46: x * 2^left; plus 2^(s-1); then a logical shift of
+/// rescale(., s) of int64 lanes, abs <= 2^47: x * 2^left; plus 2^(s-1); then a logical shift of
 /// x + 2^62, which is positive, less 2^(62-s). AVX2 has no arithmetic shift of int64 lanes.
 typedef struct {
   __m256i half;   // 2^(s-1) + 2^62
@@ -68,13 +68,13 @@ CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *z, uint32_
   curta_add_rescaled__scalar(sum + i, z + i, n - i, m, s);
 }
 
-/// sigmoid(a) of int32 lanes, 0 <= a <= 2^30.
-CURTA_AVX2_INLINE __m256i sigmoid(__m256i a) {
+/// lookup(table, a) of int32 lanes, 0 <= a <= 2^30.
+CURTA_AVX2_INLINE __m256i lookup(const uint16_t *table, __m256i a) {
   const __m256i b = _mm256_min_epi32(a, _mm256_set1_epi32(1 << 20));
   const __m256i i = _mm256_srli_epi32(b, 11);
   const __m256i r = _mm256_and_si256(b, _mm256_set1_epi32(2047));
   // Entries i and i + 1, i <= 512, in one load of 4 bytes.
-  const __m256i two = _mm256_i32gather_epi32((const int *)(const void *)curta_sigmoid_table, i, 2);
+  const __m256i two = _mm256_i32gather_epi32((const int *)(const void *)table, i, 2);
   const __m256i low = _mm256_and_si256(two, _mm256_set1_epi32(0xFFFF));
   const __m256i rise = _mm256_sub_epi32(_mm256_srli_epi32(two, 16), low);
   const __m256i part = _mm256_add_epi32(_mm256_mullo_epi32(rise, r), _mm256_set1_epi32(1024));
@@ -88,7 +88,8 @@ CURTA_AVX2_INLINE __m256i gated(__m256i g, __m256i f) {
   return _mm256_srli_epi64(product, 15);
 }
 
-CURTA_AVX2 void curta_silu__avx2(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, int32_t *a) {
+CURTA_AVX2 void curta_activate__avx2(const int32_t *zg, uint32_t n, uint32_t m, int32_t s,
+                                     const uint16_t *table, int32_t *a) {
   const rescaling by = rescaling_by(s);
   const __m256i factor = _mm256_set1_epi64x(m);
   const __m256i most = _mm256_set1_epi64x(1 << 30), least = _mm256_set1_epi64x(-(1 << 30));
@@ -99,12 +100,12 @@ CURTA_AVX2 void curta_silu__avx2(const int32_t *zg, uint32_t n, uint32_t m, int3
     const __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
     const __m256i odd = rescaled(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), factor), &by);
     const __m256i g = joined(clamped(even, most, least), clamped(odd, most, least));
-    const __m256i positive = sigmoid(_mm256_abs_epi32(g));
+    const __m256i positive = lookup(table, _mm256_abs_epi32(g));
     const __m256i negative = _mm256_sub_epi32(one, positive);
     const __m256i f = _mm256_blendv_epi8(positive, negative, _mm256_srai_epi32(g, 31));
     store256(a + i, joined(gated(g, f), gated(_mm256_srli_epi64(g, 32), _mm256_srli_epi64(f, 32))));
   }
-  curta_silu__scalar(zg + i, n - i, m, s, a + i);
+  curta_activate__scalar(zg + i, n - i, m, s, table, a + i);
 }
 
 #endif

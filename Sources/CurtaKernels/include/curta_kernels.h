@@ -71,15 +71,21 @@ typedef struct {
   uint64_t (*sum_squares)(const int16_t *y, uint32_t n);
   /// t[i] = a[i] * b[i].
   void (*multiply)(const int16_t *a, const int16_t *b, uint32_t n, int32_t *t);
+  /// bits of the largest abs(x[i] * c[i]); x[i] > INT32_MIN.
+  uint32_t (*product_bits)(const int32_t *x, const int16_t *c, uint32_t n);
+  /// y[i] = clamp(round(x[i] * c[i], s), 32767), 0 <= s <= 32; abs(x[i] * c[i]) <= 2^(s + 30).
+  void (*narrow_product)(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s, int16_t *y);
   /// q[i] = clamp(round(y[i] * r, p), 127); y[i] * r + 2^(p-1) fits int32; 9 <= p <= 23.
   void (*quantize)(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q);
   /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
   void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
 
-  /// sum[i] = clamp32(sum[i] + rescale(z[i] * m, s)), abs(z[i]) <= 2^30, m < 2^16, any s.
+  /// sum[i] = clamp32(sum[i] + rescale(z[i] * m, s)), m < 2^16, any s.
   void (*add_rescaled)(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s);
-  /// g = clamp(rescale(zg[i] * m, s), 2^30); a[i] = round(g * f(g), 15), f the logistic function.
-  void (*silu)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, int32_t *a);
+  /// a[i] = activate(table, clamp(rescale(zg[i] * m, s), 2^30)), m < 2^16, any s;
+  /// 514 entries of at most 2^15.
+  void (*activate)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, const uint16_t *table,
+                   int32_t *a);
 
   /// Rotates `pairs` pairs in place: interleaved (y[2i], y[2i+1]) or half-split (y[i], y[i+pairs]),
   /// by cosines and sines in Q15; abs(y) <= 32767 before.
@@ -121,10 +127,30 @@ extern const uint16_t curta_exp15_table[33];
 extern const uint32_t curta_exp30_table[33];
 extern const uint16_t curta_sigmoid_table[514];
 extern const int16_t curta_sine_table[258];
+extern const uint16_t curta_gelu_tanh_table[514];
+extern const uint16_t curta_gelu_erf_table[514];
+extern const uint16_t curta_quick_gelu_table[514];
+extern const uint16_t curta_relu_table[514];
 
 // Swift sees the arrays above as tuples; these are pointers to their first entries.
 static inline const uint32_t *curta_exp30_entries(void) { return curta_exp30_table; }
 static inline const int16_t *curta_sine_entries(void) { return curta_sine_table; }
+
+/// The table of an activation by its number, 1 to 5.
+static inline const uint16_t *curta_activation_entries(uint32_t activation) {
+  switch (activation) {
+  case 1:
+    return curta_sigmoid_table;
+  case 2:
+    return curta_gelu_tanh_table;
+  case 3:
+    return curta_gelu_erf_table;
+  case 4:
+    return curta_quick_gelu_table;
+  default:
+    return curta_relu_table;
+  }
+}
 
 #ifdef __cplusplus
 }

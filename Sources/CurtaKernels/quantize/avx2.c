@@ -4,6 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__x86_64__)
+#include "../arithmetic.h"
 #include "../avx2.h"
 
 CURTA_AVX2 uint32_t curta_maxabs_i32__avx2(const int32_t *x, uint32_t n) {
@@ -68,6 +69,49 @@ CURTA_AVX2 void curta_multiply__avx2(const int16_t *a, const int16_t *b, uint32_
     store256(t + i, _mm256_madd_epi16(x, y));
   }
   curta_multiply__scalar(a + i, b + i, n - i, t + i);
+}
+
+CURTA_AVX2 uint32_t curta_product_bits__avx2(const int32_t *x, const int16_t *c, uint32_t n) {
+  __m256i any = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8) { // VPMULUDQ of the even lanes, then of the odd ones
+    const __m256i a = _mm256_abs_epi32(load256(x + i));
+    const __m256i b = _mm256_abs_epi32(_mm256_cvtepi16_epi32(load128(c + i)));
+    const __m256i even = _mm256_mul_epu32(a, b);
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+    any = _mm256_or_si256(any, _mm256_or_si256(even, odd));
+  }
+  const __m128i half = _mm_or_si128(low128(any), high128(any));
+  const __m128i all = _mm_or_si128(half, _mm_unpackhi_epi64(half, half));
+  const uint32_t a = curta_bits((uint64_t)_mm_cvtsi128_si64(all));
+  const uint32_t b = curta_product_bits__scalar(x + i, c + i, n - i);
+  return a > b ? a : b;
+}
+
+/// round(x * c, s) of eight, which fits int32: the low halves of logical shifts.
+CURTA_AVX2_INLINE __m256i rounded_product(const int32_t *x, const int16_t *c, __m256i half,
+                                          __m128i s) {
+  const __m256i a = load256(x), b = _mm256_cvtepi16_epi32(load128(c));
+  const __m256i even = _mm256_mul_epi32(a, b);
+  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+  const __m256i low = _mm256_srl_epi64(_mm256_add_epi64(even, half), s);
+  const __m256i high = _mm256_srl_epi64(_mm256_add_epi64(odd, half), s);
+  return _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0xAA);
+}
+
+CURTA_AVX2 void curta_narrow_product__avx2(const int32_t *x, const int16_t *c, uint32_t n,
+                                           uint32_t s, int16_t *y) {
+  const __m256i half = _mm256_set1_epi64x(s ? (int64_t)1 << (s - 1) : 0);
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)s);
+  const __m256i least = _mm256_set1_epi16(-32767);
+  uint32_t i = 0;
+  for (; n - i >= 16; i += 16) {
+    const __m256i a = rounded_product(x + i, c + i, half, shift);
+    const __m256i b = rounded_product(x + i + 8, c + i + 8, half, shift);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
+    store256(y + i, _mm256_max_epi16(packed, least));
+  }
+  curta_narrow_product__scalar(x + i, c + i, n - i, s, y + i);
 }
 
 CURTA_AVX2 void curta_quantize__avx2(const int16_t *y, uint32_t n, uint32_t r, uint32_t p,

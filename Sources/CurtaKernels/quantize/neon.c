@@ -4,6 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__aarch64__)
+#include "../arithmetic.h"
 #include "../neon.h"
 
 uint32_t curta_maxabs_i32__neon(const int32_t *x, uint32_t n) {
@@ -55,6 +56,40 @@ void curta_multiply__neon(const int16_t *a, const int16_t *b, uint32_t n, int32_
     vst1q_s32(t + i + 4, vmull_high_s16(x, y));
   }
   curta_multiply__scalar(a + i, b + i, n - i, t + i);
+}
+
+uint32_t curta_product_bits__neon(const int32_t *x, const int16_t *c, uint32_t n) {
+  uint64x2_t any = vdupq_n_u64(0);
+  uint32_t i = 0;
+  for (; n - i >= 4; i += 4) {
+    const uint32x4_t a = vreinterpretq_u32_s32(vabsq_s32(vld1q_s32(x + i)));
+    const uint32x4_t b = vreinterpretq_u32_s32(vabsq_s32(vmovl_s16(vld1_s16(c + i))));
+    any = vorrq_u64(any, vmull_u32(vget_low_u32(a), vget_low_u32(b)));
+    any = vorrq_u64(any, vmull_high_u32(a, b));
+  }
+  const uint32_t a = curta_bits(vgetq_lane_u64(any, 0) | vgetq_lane_u64(any, 1));
+  const uint32_t b = curta_product_bits__scalar(x + i, c + i, n - i);
+  return a > b ? a : b;
+}
+
+/// round(x * c, s) of four, within int32.
+static inline int32x4_t rounded_product(const int32_t *x, const int16_t *c, int64x2_t shift) {
+  const int32x4_t a = vld1q_s32(x), b = vmovl_s16(vld1_s16(c));
+  const int64x2_t low = vrshlq_s64(vmull_s32(vget_low_s32(a), vget_low_s32(b)), shift);
+  return vqmovn_high_s64(vqmovn_s64(low), vrshlq_s64(vmull_high_s32(a, b), shift));
+}
+
+void curta_narrow_product__neon(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s,
+                                int16_t *y) {
+  const int64x2_t shift = vdupq_n_s64(-(int64_t)s);
+  const int16x8_t least = vdupq_n_s16(-32767);
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8) {
+    const int16x4_t low = vqmovn_s32(rounded_product(x + i, c + i, shift));
+    const int16x8_t all = vqmovn_high_s32(low, rounded_product(x + i + 4, c + i + 4, shift));
+    vst1q_s16(y + i, vmaxq_s16(all, least));
+  }
+  curta_narrow_product__scalar(x + i, c + i, n - i, s, y + i);
 }
 
 /// clamp(round(y * r, p), 32767) of eight.

@@ -39,6 +39,21 @@ void curta_multiply__scalar(const int16_t *a, const int16_t *b, uint32_t n, int3
     t[i] = a[i] * b[i];
 }
 
+uint32_t curta_product_bits__scalar(const int32_t *x, const int16_t *c, uint32_t n) {
+  uint64_t any = 0; // as many bits as the largest
+  for (uint32_t i = 0; i < n; i++) {
+    const int64_t t = (int64_t)x[i] * c[i];
+    any |= (uint64_t)(t < 0 ? -t : t);
+  }
+  return curta_bits(any);
+}
+
+void curta_narrow_product__scalar(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s,
+                                  int16_t *y) {
+  for (uint32_t i = 0; i < n; i++)
+    y[i] = (int16_t)curta_clamp(curta_round((int64_t)x[i] * c[i], s), 32767);
+}
+
 void curta_quantize__scalar(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q) {
   for (uint32_t i = 0; i < n; i++)
     q[i] = (int8_t)curta_clamp(curta_round(y[i] * (int32_t)r, p), 127);

@@ -27,6 +27,18 @@ enum Fixed {
     Int32(truncatingIfNeeded: min(max(x, -0x7FFF_FFFF), 0x7FFF_FFFF))
   }
 
+  /// clamp32(rescale(x, s)) for abs(x) < 2^62, of which a shift to the left may leave no trace.
+  @inline(__always)
+  static func rescaleToInt32(_ x: Int64, _ s: Int32) -> Int32 {
+    clamp32(s >= 0 ? rescale(x, s) : rescale(Int64(clamp32(x)), s))
+  }
+
+  /// floor(x / n) for n > 0.
+  static func floorDivide(_ x: Int64, _ n: Int64) -> Int64 {
+    let quotient = x / n
+    return x % n < 0 ? quotient - 1 : quotient
+  }
+
   /// norm(M, E): the number M * 2^-E, M >= 1, with a mantissa of 16 bits.
   static func norm(_ mantissa: UInt64, _ exponent: Int32) -> curta_scale {
     let n = bits(mantissa) - 16

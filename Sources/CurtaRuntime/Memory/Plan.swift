@@ -8,23 +8,49 @@ import CurtaKernels
 
 /// The sizes of a session with every default filled in.
 struct SessionSizes {
+  /// Of images the rows of one.
   let context: UInt32
+  /// Most tokens in a step; 0 for images.
   let chunk: UInt32
+  /// Most rows of logits in a step; most images.
   let outputs: UInt32
   let threads: UInt32
+  /// Most rows of patches in a step; 0 for tokens.
+  let patches: UInt32
 
   static let defaultChunk: UInt32 = 64
 
   init(_ options: curta_options, _ program: Program) throws(CurtaError) {
-    context = options.context == 0 ? program.context : options.context
-    guard context <= program.context else { throw CurtaError(.badArgument) }
-    chunk = options.chunk == 0 ? min(SessionSizes.defaultChunk, context) : options.chunk
-    guard chunk <= context else { throw CurtaError(.badArgument) }
     outputs = options.outputs == 0 ? 1 : options.outputs
-    guard outputs <= chunk else { throw CurtaError(.badArgument) }
+    if let image = program.image {
+      context = program.context
+      chunk = 0
+      guard outputs <= Limits.context / context else { throw CurtaError(.badArgument) }
+      patches = outputs * image.patches
+    } else {
+      context = options.context == 0 ? program.context : options.context
+      guard context <= program.context else { throw CurtaError(.badArgument) }
+      chunk = options.chunk == 0 ? min(SessionSizes.defaultChunk, context) : options.chunk
+      guard chunk <= context, outputs <= chunk else { throw CurtaError(.badArgument) }
+      patches = 0
+    }
     threads = options.threads == 0 ? 1 : options.threads
     guard threads <= 256, threads == 1 || options.parallel != nil else {
       throw CurtaError(.badArgument)
+    }
+  }
+
+  /// Most rows of tokens in a step.
+  var tokens: UInt32 { chunk == 0 ? outputs * context : chunk }
+  /// Positions of a state.
+  var positions: UInt32 { chunk == 0 ? outputs * context : context }
+
+  /// Most rows of a buffer.
+  func rows(_ rows: RowCount) -> UInt32 {
+    switch rows {
+    case .tokens: return tokens
+    case .outputs: return outputs
+    case .patches: return patches
     }
   }
 }
@@ -136,12 +162,12 @@ struct Plan {
     states = slotsEnd
     for i in 0..<program.stateCount {
       let state = try program.state(i)
-      let rows = UInt64(state.heads) * UInt64(sizes.context)
+      let rows = UInt64(state.heads) * UInt64(sizes.positions)
       _ = try layout.take(rows, Int(state.width))
       _ = try layout.take(rows, MemoryLayout<curta_scale>.stride)
     }
     statesEnd = layout.end.value
-    scratch = try ScratchLayout(program, sizes, &layout)
+    scratch = try ScratchLayout(program, sizes, idle: slots, &layout)
     // Staging reuses what is idle while the file is being loaded.
     self.staging = staging
     let working = layout.end.value - slots
@@ -157,8 +183,7 @@ struct Plan {
     for i in 0..<program.bufferCount {
       let buffer = try program.buffer(i)
       guard buffer.slot == slot else { continue }
-      let rows = buffer.rows == .tokens ? sizes.chunk : sizes.outputs
-      largest = max(largest, try BufferLayout(buffer, rows: rows).size)
+      largest = max(largest, try BufferLayout(buffer, rows: sizes.rows(buffer.rows)).size)
     }
     return largest
   }

@@ -14,7 +14,7 @@ struct ScratchLayout {
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
   let turns: UInt64  // i32 [headWidth] cosine, then sine
-  let tile: UInt64  // i32 [chunk][tileRows]
+  let tile: UInt64  // i32 [rows of a step][tileRows]
   let scores: UInt64  // i32 [context]
   let codes: UInt64  // i16 [context]
   let sums: UInt64  // i64 [headWidth]
@@ -24,15 +24,20 @@ struct ScratchLayout {
 
   // From the start of the arena:
   let threads: UInt64
-  let attendValues: UInt64  // i32 [chunk][width of the widest attention output]
-  let attendExponents: UInt64  // i32 [chunk][heads]
+  let attendValues: UInt64  // i32 [rows of a step][width of the widest attention output]
+  let attendExponents: UInt64  // i32 [rows of a step][heads]
+  // For tokens:
   let sampleLogits: UInt64  // i32 [vocabulary]
   let sampleHeap: UInt64  // u32 [vocabulary]
   let recent: UInt64  // i32 [context], every token fed so far
+  // For images:
+  /// Where memory begins that nothing uses between steps; it ends at the pixels.
+  let idle: UInt64
+  let pixels: UInt64  // u8 [outputs][height][width][channels]
   let end: UInt64
 
   init(
-    _ program: Program, _ sizes: SessionSizes, _ layout: inout ArenaLayout
+    _ program: Program, _ sizes: SessionSizes, idle: UInt64, _ layout: inout ArenaLayout
   ) throws(CurtaError) {
     var width: UInt64 = 0
     for i in 0..<program.bufferCount {
@@ -45,7 +50,6 @@ struct ScratchLayout {
       width = max(width, UInt64(state.heads * state.width))
       headWidth = max(headWidth, UInt64(state.width))
     }
-    width = (width + 63) & ~63
     var attendWidth: UInt64 = 0
     var attendHeads: UInt64 = 0
     for i in 0..<program.opCount {
@@ -59,26 +63,42 @@ struct ScratchLayout {
         let out = try program.buffer(op.operand(2))
         headWidth = max(headWidth, UInt64(out.width / out.scales))
       }
+      if op.code == .norm {
+        let out = try program.buffer(op.operand(3))
+        width = max(width, UInt64(out.width))
+      }
     }
 
+    width = (width + 63) & ~63
     var part = ArenaLayout()
     self.headWidth = headWidth
     narrowA = try part.take(width, 2)
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
     turns = try part.take(headWidth, 8)
-    tile = try part.take(UInt64(sizes.chunk) * UInt64(ScratchLayout.tileRows), 4)
+    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
     scores = try part.take(UInt64(sizes.context), 4)
     codes = try part.take(UInt64(sizes.context), 2)
     sums = try part.take(headWidth, 8)
     threadSize = part.end.value
 
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
-    attendValues = try layout.take(UInt64(sizes.chunk) * attendWidth, 4)
-    attendExponents = try layout.take(UInt64(sizes.chunk) * attendHeads, 4)
-    sampleLogits = try layout.take(UInt64(program.vocabulary), 4)
-    sampleHeap = try layout.take(UInt64(program.vocabulary), 4)
-    recent = try layout.take(UInt64(sizes.context), 4)
+    attendValues = try layout.take(UInt64(sizes.tokens) * attendWidth, 4)
+    attendExponents = try layout.take(UInt64(sizes.tokens) * attendHeads, 4)
+    self.idle = idle
+    let tokens: UInt64 = program.image == nil ? 1 : 0
+    sampleLogits = try layout.take(UInt64(program.vocabulary) * tokens, 4)
+    sampleHeap = try layout.take(UInt64(program.vocabulary) * tokens, 4)
+    recent = try layout.take(UInt64(sizes.context) * tokens, 4)
+    if let image = program.image {
+      // Resampling borrows all that lies before the pixels.
+      let working = layout.end.value - idle
+      let needed = try ResampleLayout(image).size
+      if needed > working { _ = try layout.take(needed - working, 1) }
+      pixels = try layout.take(UInt64(sizes.outputs) * image.bytes, 1)
+    } else {
+      pixels = layout.end.value
+    }
     end = layout.end.value
   }
 }

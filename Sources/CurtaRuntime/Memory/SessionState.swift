@@ -25,12 +25,12 @@ struct BufferEntry {
   var codes: curta_codes
 }
 
-/// A key or value cache.
+/// A key or value cache: of a context, or of the images of a step one after the other.
 struct StateEntry {
   var heads: Int
   var width: Int
-  var codes: UnsafeMutablePointer<Int8>  // [heads][context][width]
-  var scales: UnsafeMutablePointer<curta_scale>  // [heads][context]
+  var codes: UnsafeMutablePointer<Int8>  // [heads][positions][width]
+  var scales: UnsafeMutablePointer<curta_scale>  // [heads][positions]
 }
 
 /// The operands of the op being run, read once and then shared by all threads.
@@ -65,15 +65,30 @@ struct SessionState {
 
   // The step being run
   var tokens: UnsafePointer<Int32>
+  /// Rows of tokens, outputs and patches.
   var count: Int
   var outputs: Int
+  var patches: Int
   var op: CurrentOp
 
   /// Rows that `buffer` has in this step.
-  func rows(_ buffer: Int) -> Int { buffers[buffer].record.rows == .tokens ? count : outputs }
+  func rows(_ buffer: Int) -> Int {
+    switch buffers[buffer].record.rows {
+    case .tokens: return count
+    case .outputs: return outputs
+    case .patches: return patches
+    }
+  }
 
-  /// The position of the token that row `row` of `buffer` belongs to.
-  func position(_ row: Int, in buffer: Int) -> Int { past + count - rows(buffer) + row }
+  /// The position of row `row` of `buffer`: that of its token, or its place in its image.
+  func position(_ row: Int, in buffer: Int) -> Int {
+    guard let image = program.image else { return past + count - rows(buffer) + row }
+    switch buffers[buffer].record.rows {
+    case .tokens: return row % Int(sizes.context)
+    case .outputs: return 0
+    case .patches: return row % Int(image.patches)
+    }
+  }
 
   /// The slice of 0..<total that is part `part` of `parts`.
   static func share(_ total: Int, _ part: Int, _ parts: Int) -> Range<Int> {

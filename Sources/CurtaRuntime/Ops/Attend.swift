@@ -12,8 +12,11 @@ extension OpWork {
     let values = state(3)
     let window = op[5]
     let multiplier = curta_scale(m: op.operands[6], e: Int32(bitPattern: op.operands[7]))
+    let cap = op[9] == 0 ? nil : SoftCap(op.operands[9])
     let heads = Int(query.record.scales)
     let width = keys.width
+    let positions = Int(session.pointee.sizes.positions)
+    let isImage = session.pointee.program.image != nil
     let context = Int(session.pointee.sizes.context)
     let out = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
     let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
@@ -21,16 +24,24 @@ extension OpWork {
     for item in SessionState.share(session.pointee.count * heads, part, parts) {
       let t = item / heads
       let h = item % heads
-      let position = session.pointee.past + t
-      let first = window == 0 ? 0 : max(0, position - window + 1)
-      let start = h / (heads / keys.heads) * context + first
-      let n = UInt32(position - first + 1)
+      var last = session.pointee.past + t
+      var first = window == 0 ? 0 : max(0, last - window + 1)
+      if isImage {  // all rows of the image
+        first = t / context * context
+        last = first + context - 1
+      }
+      let start = h / (heads / keys.heads) * positions + first
+      let n = UInt32(last - first + 1)
 
       let q = query.codes.codes + t * Int(query.codes.stride) + h * width
       kernels.scores(q, keys.codes + start * width, UInt32(width), n, scratch.scores)
       let scale = Fixed.multiply(query.codes.scales[t * heads + h], multiplier)
-      let largest = kernels.score_logits(
+      var largest = kernels.score_logits(
         scratch.scores, keys.scales + start, n, scale.m, scale.e &- 30)
+      if let cap {  // never decreases: the largest stays the largest
+        for j in 0..<Int(n) { scratch.scores[j] = cap(scratch.scores[j]) }
+        largest = cap(largest)
+      }
       var total: UInt64 = 0
       var least: Int32 = 0
       let weight = kernels.score_weights(

@@ -17,9 +17,7 @@ extension OpWork {
       let x = out.values + t * width
       let block = op[3]
       if block == 0 {
-        for k in 0..<width {
-          x[k] = Fixed.clamp32(Fixed.rescale(weight.value(id, k) &* m, shift))
-        }
+        lookUp(weight, row: id, width, fraction: out.record.fraction, to: x)
         continue
       }
       for start in Swift.stride(from: 0, to: width, by: block) {
@@ -28,6 +26,18 @@ extension OpWork {
         OpWork.hadamard(&y, block)
         for i in 0..<block { x[start + i] = Fixed.clamp32(Fixed.rescale(y[i], shift)) }
       }
+    }
+  }
+
+  /// Row `row` of a weight as fixed numbers.
+  func lookUp(
+    _ weight: curta_weight, row: Int, _ width: Int, fraction: Int32,
+    to x: UnsafeMutablePointer<Int32>
+  ) {
+    let m = Int64(weight.mantissas[row])
+    let shift = weight.exponent - fraction
+    for k in 0..<width {
+      x[k] = Fixed.clamp32(Fixed.rescale(weight.value(row, k) &* m, shift))
     }
   }
 

@@ -1,4 +1,4 @@
-// head_quant and cache_append: rotary positions, Hadamard, and int8 with a scale a head.
+// head_quant and cache_append: norm, rotary positions, Hadamard, and int8 with a scale a head.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
@@ -23,26 +23,27 @@ extension OpWork {
 
   func cacheAppend() {
     let cache = state(2)
-    let context = Int(session.pointee.sizes.context)
+    let positions = Int(session.pointee.sizes.positions)
     for t in rows(1) {
-      let position = session.pointee.past + t
+      let place = session.pointee.past + t
       eachHead(row: t, heads: cache.heads, width: cache.width) { h, y, scale in
-        let at = h * context + position
+        let at = h * positions + place
         cache.scales[at] = quantize(y, cache.width, scale, to: cache.codes + at * cache.width)
       }
     }
   }
 
-  /// Calls `body` with every head of row `t`, rotated, and the scale of its numbers.
+  /// Calls `body` with every head of row `t`, normalized and rotated, and the scale of its numbers.
   private func eachHead(
     row t: Int, heads: Int, width: Int,
     _ body: (Int, UnsafePointer<Int32>, curta_scale) -> Void
   ) {
     let input = buffer(1)
     let total = heads * width
-    let s = narrow(input.values + t * total, total, to: scratch.narrowA)
-    let scale = input.codes.scales[t]
-    let blockScale = curta_scale(m: scale.m, e: scale.e &- s)
+    let z = input.values + t * total
+    let gamma = op.operands[6] == Program.none ? nil : tensor(6)
+    var rowScale = scale(input, row: t)
+    if gamma == nil { rowScale.e &-= narrow(z, total, to: scratch.narrowA) }
     let pairing = Pairing(rawValue: op.operands[4])!
     var pairs = 0
     if pairing != .none {
@@ -51,7 +52,15 @@ extension OpWork {
     }
     for h in 0..<heads {
       let y = scratch.wide
-      for i in 0..<width { y[i] = Int32(scratch.narrowA[h * width + i]) }
+      var scale = rowScale
+      var codes = UnsafePointer(scratch.narrowA)
+      if let gamma {
+        scale = normScale(z + h * width, width, gamma: gamma, epsilon: epsilon(7))
+        scale.e &-= narrow(z + h * width, times: gamma, width, to: scratch.narrowA)
+      } else {
+        codes += h * width
+      }
+      for i in 0..<width { y[i] = Int32(codes[i]) }
       switch pairing {
       case .none: break
       case .interleaved:
@@ -60,7 +69,7 @@ extension OpWork {
         kernels.rotate_half_split(y, scratch.cosine, scratch.sine, UInt32(pairs))
       }
       hadamard(y, width, block: op[5])
-      body(h, y, blockScale)
+      body(h, y, scale)
     }
   }
 

@@ -1,4 +1,4 @@
-// norm_quant: RMS norm fused with quantization to int8.
+// norm_quant and norm: RMS norm and layer norm, to int8 or to fixed numbers.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
@@ -6,22 +6,81 @@ import CurtaKernels
 
 extension OpWork {
   func normQuant() {
-    let input = buffer(1)
-    let gamma = tensor(2)
     let out = buffer(3)
-    let epsilon = UInt64(op.operands[5]) | UInt64(op.operands[6]) << 32
-    let width = Int(input.record.width)
-    let gammaScale = Fixed.norm(UInt64(gamma.weight.mantissas[0]), gamma.weight.exponent)
+    let width = Int(out.record.width)
+    let gamma = tensor(2)
     for t in rows(1) {
-      let s = narrow(input.values + t * width, width, to: scratch.narrowA)
-      let squares = kernels.sum_squares(scratch.narrowA, UInt32(width))
-      let total = max(1, squares + UInt64(width) * (epsilon >> UInt64(min(2 * s, 62))))
-      let inverse = OpWork.inverseRoot(total, width)
-      kernels.multiply(scratch.narrowA, gamma.wideCodes, UInt32(width), scratch.wide)
-      quantizeRow(
-        scratch.wide, Fixed.multiply(inverse, gammaScale), hadamard: op[7], to: out.codes, row: t)
+      let (x, scale) = normalized(row: t)
+      let s = narrow(x, times: gamma, width, to: scratch.narrowB)
+      quantizeNarrowed(
+        curta_scale(m: scale.m, e: scale.e &- s), hadamard: op[7], to: out.codes, row: t)
     }
   }
+
+  func norm() {
+    let out = buffer(3)
+    let width = Int(out.record.width)
+    let codes = tensor(2).wideCodes
+    for t in rows(1) {
+      let (x, scale) = normalized(row: t)
+      let m = Int64(scale.m)
+      let shift = scale.e &- out.record.fraction
+      let y = out.values + t * width
+      for k in 0..<width {
+        let product = Int64(x[k]) &* Int64(codes[k]) &* m  // below 2^62
+        y[k] = Fixed.rescaleToInt32(product, shift)
+      }
+    }
+  }
+
+  /// A row of operand 1, for kind 2 less its mean, and the scale of its products with gamma,
+  /// operand 2.
+  private func normalized(row t: Int) -> (UnsafePointer<Int32>, curta_scale) {
+    let input = buffer(1)
+    let width = Int(input.record.width)
+    var x = UnsafePointer(input.values + t * width)
+    if op.operands[4] == NormKind.layer.rawValue {
+      centre(x, width)
+      x = UnsafePointer(scratch.wide)
+    }
+    return (x, normScale(x, width, gamma: tensor(2), epsilon: epsilon(5)))
+  }
+
+  /// x less its mean into `scratch.wide`.
+  private func centre(_ x: UnsafePointer<Int32>, _ n: Int) {
+    var sum: Int64 = 0
+    for k in 0..<n { sum &+= Int64(x[k]) }
+    let mean = Fixed.floorDivide(2 &* sum &+ Int64(n), 2 &* Int64(n))
+    for k in 0..<n { scratch.wide[k] = Fixed.clamp32(Int64(x[k]) &- mean) }
+  }
+
+  /// The scale on which x times gamma's codes is x over the root of its mean square, times gamma.
+  /// Uses `scratch.narrowA`.
+  func normScale(
+    _ x: UnsafePointer<Int32>, _ n: Int, gamma: TensorEntry, epsilon: UInt64
+  ) -> curta_scale {
+    let s = narrow(x, n, to: scratch.narrowA)
+    let squares = kernels.sum_squares(scratch.narrowA, UInt32(n))
+    let total = max(1, squares + UInt64(n) * (epsilon >> UInt64(min(2 * s, 62))))
+    let scale = Fixed.multiply(
+      OpWork.inverseRoot(total, n),
+      Fixed.norm(UInt64(gamma.weight.mantissas[0]), gamma.weight.exponent))
+    return curta_scale(m: scale.m, e: scale.e &+ s)
+  }
+
+  /// block(x times gamma's codes) into `y`; returns the shift.
+  func narrow(
+    _ x: UnsafePointer<Int32>, times gamma: TensorEntry, _ n: Int,
+    to y: UnsafeMutablePointer<Int16>
+  ) -> Int32 {
+    let bits = Int32(truncatingIfNeeded: kernels.product_bits(x, gamma.wideCodes, UInt32(n)))
+    let s = max(0, bits - 15)
+    kernels.narrow_product(x, gamma.wideCodes, UInt32(n), UInt32(s), y)
+    return s
+  }
+
+  /// Operands `k` and `k + 1` as one number.
+  func epsilon(_ k: Int) -> UInt64 { UInt64(op.operands[k]) | UInt64(op.operands[k + 1]) << 32 }
 
   /// 1 / sqrt(total / n), for 1 <= total < 2^58 and n <= 2^17.
   static func inverseRoot(_ total: UInt64, _ n: Int) -> curta_scale {

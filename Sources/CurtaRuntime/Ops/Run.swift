@@ -11,7 +11,8 @@ extension Session {
     let op = state.pointee.op
     let tokens = state.pointee.count
     switch op.code {
-    case .embed, .normQuant, .headQuant, .cacheAppend, .gateQuant, .select:
+    case .embed, .normQuant, .headQuant, .cacheAppend, .gateQuant, .select, .bias, .norm, .add,
+      .addPosition, .quantize, .patchify, .prefix, .pool:
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
     case .linear, .linearAdd, .logits:
       var products: Int64 = 0  // at most 6 * 2^36: a section holds 2^36 codes of 2 bits
@@ -20,14 +21,18 @@ extension Session {
         let weight = state.pointee.tensors[op.code == .linear ? op[3 + 2 * k] : op[2]].weight
         products += Int64(weight.rows) * Int64(weight.columns)
       }
-      dispatch(work: products * Int64(tokens))
+      dispatch(work: products * Int64(state.pointee.rows(op[1])))
     case .attend:
       let query = state.pointee.buffers[op[1]].record
-      let positions = state.pointee.past + tokens
+      let isImage = state.pointee.program.image != nil
+      let positions = isImage ? Int(state.pointee.sizes.context) : state.pointee.past + tokens
       dispatch(work: Int64(tokens) * Int64(positions) * Int64(query.width))
       state.pointee.op.pass = 1
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
       state.pointee.op.pass = 0
+    case .softCap:
+      let sum = state.pointee.buffers[op[1]].record
+      dispatch(work: Int64(state.pointee.rows(op[1])) * Int64(sum.width))
     }
   }
 
@@ -63,6 +68,15 @@ extension Session {
     case .gateQuant: work.gateQuant()
     case .select: work.select()
     case .logits: work.logits()
+    case .bias: work.bias()
+    case .norm: work.norm()
+    case .add: work.add()
+    case .addPosition: work.addPosition()
+    case .softCap: work.softCap()
+    case .quantize: work.quantize()
+    case .patchify: work.patchify()
+    case .prefix: work.prefix()
+    case .pool: work.pool()
     }
   }
 }
@@ -90,6 +104,12 @@ struct OpWork {
   func tensor(_ k: Int) -> TensorEntry { session.pointee.tensors[op[k]] }
   func state(_ k: Int) -> StateEntry { session.pointee.states[op[k]] }
 
+  /// The scale of row `row` of a buffer of int32.
+  func scale(_ numbers: BufferEntry, row: Int) -> curta_scale {
+    numbers.record.type == .fixed
+      ? curta_scale(m: 1 << 15, e: numbers.record.fraction + 15) : numbers.codes.scales[row]
+  }
+
   /// This thread's share of the rows of the buffer that operand `k` names.
   func rows(_ k: Int) -> Range<Int> {
     SessionState.share(session.pointee.rows(op[k]), part, parts)
@@ -109,13 +129,20 @@ struct OpWork {
     _ x: UnsafePointer<Int32>, _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
   ) -> curta_scale {
     let s = narrow(x, n, to: scratch.narrowB)
+    return quantizeNarrowed(n, curta_scale(m: scale.m, e: scale.e &- s), to: q)
+  }
+
+  /// quantize of numbers whose block is in `scratch.narrowB`, on the block's scale.
+  private func quantizeNarrowed(
+    _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
+  ) -> curta_scale {
     let a = UInt64(max(1, kernels.maxabs_i16(scratch.narrowB, UInt32(n))))
     let p = UInt64(8 + Fixed.bits(a))
     let r = ((127 << p) + a / 2) / a
     kernels.quantize(
       scratch.narrowB, UInt32(n), UInt32(truncatingIfNeeded: r), UInt32(truncatingIfNeeded: p), q)
     let step = Fixed.multiply(Fixed.norm(a, 0), curta_scale(m: 33026, e: 22))  // A / 127
-    return Fixed.multiply(step, curta_scale(m: scale.m, e: scale.e &- s))
+    return Fixed.multiply(step, scale)
   }
 
   /// hadamard(x, block) in place; 0 does nothing.
@@ -125,21 +152,30 @@ struct OpWork {
   }
 
   /// spread(x, scale, hadamard) to a whole row of a buffer with one scale a row, and its block
-  /// sums. Overwrites `x` when there is a Hadamard.
+  /// sums. Overwrites `scratch.wide`, which may be `x`, when there is a Hadamard.
   func quantizeRow(
-    _ x: UnsafeMutablePointer<Int32>, _ scale: curta_scale, hadamard block: Int,
+    _ x: UnsafePointer<Int32>, _ scale: curta_scale, hadamard block: Int,
     to out: curta_codes, row: Int
+  ) {
+    let s = narrow(x, Int(out.width), to: scratch.narrowB)
+    quantizeNarrowed(
+      curta_scale(m: scale.m, e: scale.e &- s), hadamard: block, to: out, row: row)
+  }
+
+  /// `quantizeRow` of numbers whose block is in `scratch.narrowB`, on the block's scale.
+  func quantizeNarrowed(
+    _ scale: curta_scale, hadamard block: Int, to out: curta_codes, row: Int
   ) {
     let width = Int(out.width)
     let stride = Int(out.stride)
     let q = out.codes + row * stride
-    var scale = scale
     if block > 0 {
-      scale.e &-= narrow(x, width, to: scratch.narrowB)
-      for i in 0..<width { x[i] = Int32(scratch.narrowB[i]) }
-      hadamard(x, width, block: block)
+      for i in 0..<width { scratch.wide[i] = Int32(scratch.narrowB[i]) }
+      hadamard(scratch.wide, width, block: block)
+      out.scales[row] = quantize(scratch.wide, width, scale, to: q)
+    } else {
+      out.scales[row] = quantizeNarrowed(width, scale, to: q)
     }
-    out.scales[row] = quantize(x, width, scale, to: q)
     for i in width..<stride { q[i] = 0 }
     kernels.block_sums(q, out.stride, out.sums + row * (stride / 32))
   }

@@ -25,8 +25,10 @@ extension Session {
     return x &* 0x2545_F491_4F6C_DD1D
   }
 
-  /// A token drawn from the last row of logits. Throws `badArgument` when no step has made any.
+  /// A token drawn from the last row of logits. Throws `badArgument` when no step has made any, `unsupported`
+  /// for a program of images.
   public func sample(_ sampling: curta_sampling) throws(CurtaError) -> Int32 {
+    guard state.pointee.program.image == nil else { throw CurtaError(.unsupported) }
     guard let source = logits(state.pointee.outputsMade - 1) else { throw CurtaError(.badArgument) }
     let logits = state.pointee.shared(state.pointee.scratch.sampleLogits, Int32.self)
     let heap = state.pointee.shared(state.pointee.scratch.sampleHeap, UInt32.self)

@@ -6,8 +6,8 @@
 /// A byte that is not part of well-formed UTF-8 is a character of class `other`.
 struct PreTokenizer {
   private let tokenizer: Tokenizer
-  private let text: UnsafePointer<UInt8>
-  private let count: Int
+  let text: UnsafePointer<UInt8>
+  let count: Int
   /// End of the stretch without a border of `digitsGPT2`; look-ahead stops here.
   private var stretch = 0
 
@@ -17,8 +17,17 @@ struct PreTokenizer {
     self.count = count
   }
 
+  /// The next piece from `position` on: bytes start..<end, or nil where there is none.
+  mutating func next(from position: Int) -> (start: Int, end: Int)? {
+    var start = position
+    if tokenizer.pretokenizer.dropsSpace {
+      start = run(of: .space, negated: false, from: position, to: count)
+    }
+    return start < count ? (start, end(from: start)) : nil
+  }
+
   /// End of the piece that starts at `position` < count.
-  mutating func end(from position: Int) -> Int {
+  private mutating func end(from position: Int) -> Int {
     switch tokenizer.pretokenizer {
     case .none: return count
     case .whitespace: return run(of: .space, negated: true, from: position, to: count)
@@ -32,12 +41,23 @@ struct PreTokenizer {
         stretch = run(of: .number, negated: true, from: position, to: count)
       }
       return gpt2End(from: position)
+    case .llama3: return llama3End(from: position, numbers: 3)
+    case .qwen2: return llama3End(from: position, numbers: 1)
+    case .spaces:
+      var end = position &+ 1
+      while end < count, text[end] != 0x20 { end &+= 1 }
+      return end
+    case .bert:
+      let first = character(position, count)
+      var end = position &+ first.length
+      if first.kind == .punctuation { return end }
+      while end < count {
+        let next = character(end, count)
+        guard next.kind != .space, next.kind != .punctuation else { break }
+        end &+= next.length
+      }
+      return end
     }
-  }
-
-  /// First position from `position` on that is not white space.
-  func skipSpace(from position: Int) -> Int {
-    run(of: .space, negated: false, from: position, to: count)
   }
 
   /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
@@ -88,7 +108,7 @@ struct PreTokenizer {
   }
 
   /// End of the run of characters that are (or, negated, are not) of a class.
-  private func run(
+  func run(
     of kind: CharacterClass, negated: Bool, from position: Int, to limit: Int
   ) -> Int {
     var end = position
@@ -100,7 +120,7 @@ struct PreTokenizer {
     return end
   }
 
-  private func character(
+  func character(
     _ position: Int, _ limit: Int
   ) -> (kind: CharacterClass, length: Int) {
     let (value, length) = Utf8.scalar(text + position, limit &- position)
@@ -108,18 +128,14 @@ struct PreTokenizer {
   }
 }
 
+extension PreTokenizerKind {
+  /// Whether white space is in no piece.
+  fileprivate var dropsSpace: Bool { self == .whitespace || self == .bert }
+}
+
 extension Tokenizer {
   /// Class of a scalar value by binary search in the ranges; `other` outside of them.
   func characterClass(_ value: UInt32) -> CharacterClass {
-    var low = 0
-    var high = ranges.count / 2
-    while low < high {
-      let middle = (low &+ high) / 2
-      if ranges[2 &* middle] <= value { low = middle &+ 1 } else { high = middle }
-    }
-    guard low > 0 else { return .other }
-    let word = ranges[2 &* low &- 1]
-    guard value <= word & 0xFF_FFFF else { return .other }
-    return CharacterClass(rawValue: word >> 24) ?? .other
+    CharacterClass(rawValue: Tokenizer.range(value, in: ranges)) ?? .other
   }
 }

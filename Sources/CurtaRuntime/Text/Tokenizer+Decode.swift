@@ -12,8 +12,8 @@ public struct TokenDecoder {
   private let tokenizer: Tokenizer
   private let showControl: Bool
   /// Whether no visible token has come since the text began.
-  private var atStart: Bool
-  private var tail = Utf8Tail()
+  var atStart: Bool
+  var tail = Utf8Tail()
 
   /// - Parameters:
   ///   - atStart: the first token begins a text (so no space goes before it). Pass false to go
@@ -39,9 +39,20 @@ public struct TokenDecoder {
     var after = tail
     var start = atStart
     if piece.count > 0, showControl || !tokenizer.isControl(token) {
-      var i = 0
-      if start, try dropsSpace(token, piece) { i = 1 }
-      if !start, tokenizer.decoder == .spaced { try after.append(0x20, to: &sink) }
+      var i = start ? try spacesToDrop(token, piece) : 0
+      if !start {
+        switch tokenizer.decoder {
+        case .spaced: try after.append(0x20, to: &sink)
+        case .wordPiece, .wordPieceClean:
+          let isMark = tokenizer.decoder == .wordPieceClean ? try self.isMark(piece) : false
+          if try isInner(piece) {
+            i = 2
+          } else if !isMark {
+            try after.append(0x20, to: &sink)
+          }
+        default: break
+        }
+      }
       while i < piece.count {
         try after.append(piece.u8(i), to: &sink)
         i &+= 1
@@ -54,14 +65,39 @@ public struct TokenDecoder {
     return sink.count
   }
 
-  /// Whether the first byte of a token at the start of the text is a space that is not shown.
-  private func dropsSpace(_ token: Int32, _ piece: ByteView) throws(CurtaError) -> Bool {
-    guard try piece.u8(0) == 0x20 else { return false }
+  /// How many spaces at the front of the token that starts the text are not shown.
+  private func spacesToDrop(_ token: Int32, _ piece: ByteView) throws(CurtaError) -> Int {
+    guard try piece.u8(0) == 0x20 else { return 0 }
     switch tokenizer.decoder {
-    case .concatenate, .spaced: return false
-    case .stripAtStart: return true
+    case .concatenate, .spaced, .wordPiece, .wordPieceClean: return 0
+    case .stripAtStart: return 1
     case .stripAfterBos:
-      return tokenizer.byteIds.count == 0 || tokenizer.byteIds[0x20] != UInt32(bitPattern: token)
+      let isByte =
+        tokenizer.byteIds.count > 0 && tokenizer.byteIds[0x20] == UInt32(bitPattern: token)
+      return isByte ? 0 : 1
+    case .stripAllAtStart:
+      var count = 1
+      while count < piece.count, try piece.u8(count) == 0x20 { count &+= 1 }
+      return count
+    }
+  }
+
+  /// Whether a token begins with `##`.
+  private func isInner(_ piece: ByteView) throws(CurtaError) -> Bool {
+    guard piece.count >= 2 else { return false }
+    let (a, b) = (try piece.u8(0), try piece.u8(1))
+    return a == 0x23 && b == 0x23
+  }
+
+  /// Whether a word begins with `.`, `?`, `!`, `,`, `'m`, `'s`, `'ve`, `'re` or `n't`.
+  private func isMark(_ piece: ByteView) throws(CurtaError) -> Bool {
+    func byte(_ i: Int) throws(CurtaError) -> UInt8 { i < piece.count ? try piece.u8(i) : 0 }
+    let (a, b, c) = (try byte(0), try byte(1), try byte(2))
+    switch (a, b, c) {
+    case (0x2E, _, _), (0x3F, _, _), (0x21, _, _), (0x2C, _, _): return true
+    case (0x27, 0x6D, _), (0x27, 0x73, _), (0x27, 0x76, 0x65), (0x27, 0x72, 0x65): return true
+    case (0x6E, 0x27, 0x74): return true
+    default: return false
     }
   }
 
@@ -99,10 +135,10 @@ struct ByteSink {
 
 /// The start of a character whose other bytes have not come yet.
 struct Utf8Tail {
-  private var first: UInt8 = 0
-  private var second: UInt8 = 0
-  private var third: UInt8 = 0
-  private var count = 0
+  var first: UInt8 = 0
+  var second: UInt8 = 0
+  var third: UInt8 = 0
+  var count = 0
 
   /// Takes one byte; writes it with what waited once a character is complete.
   mutating func append(_ byte: UInt8, to sink: inout ByteSink) throws(CurtaError) {

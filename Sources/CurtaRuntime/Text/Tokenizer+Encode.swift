@@ -4,33 +4,56 @@
 import CurtaFormat
 
 extension Tokenizer {
+  /// Whether segments are copied and changed before they are tokenized.
+  private var normalizes: Bool {
+    normalizer.bits != 0 || map.count > 0 || marks.count > 0 || compositions.count > 0
+  }
+
+  /// The most bytes that a normalizer makes of a segment of `n` bytes.
+  private func normalizedLimit(_ n: Int) -> Int {
+    guard normalizes else { return n }
+    let most = TokenizerLimits.input
+    return (n > most / expansion ? most : n &* expansion) &+ 1
+  }
+
   /// Bytes of scratch that `encode` needs for a text of `n` bytes, aligned to 4.
   public func scratchBytes(forTextBytes n: Int) -> Int {
-    guard kind != .word else { return 0 }
-    return (min(max(n, 0), TokenizerLimits.input) &+ 1) &* MergeList.bytesPerSymbol
+    let bytes = normalizedLimit(min(max(n, 0), TokenizerLimits.input))
+    var work = 0
+    switch kind {
+    case .byteBPE, .scoredBPE: work = (bytes &+ 1) &* MergeList.bytesPerSymbol
+    case .unigram: work = (bytes &+ 1) &* UnigramLattice.bytesPerPosition
+    case .word, .wordPiece: break
+    }
+    if marks.count > 0 || compositions.count > 0 {
+      work = max(work, bytes &+ Canonical.extraBytes)
+    }
+    return (normalizes ? (bytes &+ 3) & ~3 : 0) &+ ((work &+ 3) & ~3)
   }
 
   /// The most ids that `encode` can return for a text of `n` bytes.
   ///
-  /// One per byte, one for `bos`, and one for each space that a normalizer adds: before the
-  /// text, and after each added token.
+  /// One per byte of the normalized text, one for `bos` and `eos` each, and one for each space that
+  /// a normalizer adds: before the text, and after each added token.
   public func tokenLimit(forTextBytes n: Int) -> Int {
-    let bytes = min(max(n, 0), TokenizerLimits.input)
-    guard normalizer != .none else { return bytes &+ 1 }
-    return added.count == 0 ? bytes &+ 2 : 2 &* bytes &+ 2
+    let bytes = UInt64(min(max(n, 0), TokenizerLimits.input))
+    var most = bytes &* UInt64(normalizes ? expansion : 1) &+ 1 &+ (addsEos ? 1 : 0)
+    if normalizer.addsSpace { most &+= added.count == 0 ? 1 : bytes &+ 1 }
+    return Int(clamping: most)
   }
 
   /// Writes the ids of `text` to `ids` and returns how many there are. O(n log n).
   ///
   /// - Parameters:
   ///   - text: `count` bytes, which need not be valid UTF-8.
-  ///   - addBos: put `bos` first if the file says that its texts start with it.
+  ///   - addBos: put `bos` first, and `eos` last, if the file says that its texts have them.
   ///   - parseSpecial: look for control tokens in the text. Leave this off for text that comes
   ///     from outside: without it no input makes a control token.
   ///   - ids: room for `capacity` ids.
   ///   - scratch: `scratchBytes(forTextBytes: count)` bytes, aligned to 4, in any state.
   /// - Throws: `outputTooSmall` where `capacity` or `scratchBytes` is too small, `overLimit` for
-  ///   more than `TokenizerLimits.input` bytes, `unaligned`, `badArgument` for negative sizes.
+  ///   more than `TokenizerLimits.input` bytes, also after normalization, `unaligned`,
+  ///   `badArgument` for negative sizes.
   public func encode(
     _ text: UnsafePointer<UInt8>, _ count: Int, addBos: Bool, parseSpecial: Bool,
     into ids: UnsafeMutablePointer<Int32>, capacity: Int,
@@ -45,163 +68,73 @@ extension Tokenizer {
 
     var sink = TokenSink(ids, capacity)
     if addBos, addsBos { try sink.append(bos) }
+    let tokens = AddedTokens(self, normalized: false, control: parseSpecial)
     var segment = 0
-    if added.count > 0 {
-      var position = 0
-      while position < count {
-        guard addedStarts.contains(text[position]),
-          let id = addedToken(text + position, count &- position, control: parseSpecial)
-        else {
-          position &+= 1
-          continue
-        }
-        try encodeSegment(text + segment, position &- segment, scratch, &sink)
-        try sink.append(Int32(truncatingIfNeeded: id))
-        position &+= length(id)
-        segment = position
-      }
+    while let match = tokens.next(text, count, from: segment) {
+      try encodeSegment(text, segment, match.start, parseSpecial, scratch, &sink)
+      try sink.append(match.id)
+      segment = match.end
     }
-    try encodeSegment(text + segment, count &- segment, scratch, &sink)
+    try encodeSegment(text, segment, count, parseSpecial, scratch, &sink)
+    if addBos, addsEos { try sink.append(eos) }
     return sink.count
   }
 
-  /// The longest added token that `text` starts with.
-  private func addedToken(
-    _ text: UnsafePointer<UInt8>, _ count: Int, control: Bool
-  ) -> Int? {
-    var found: Int? = nil
-    var low = 0
-    var high = added.count
-    var size = 0
-    // Invariant: exactly the entries low..<high start with text[..<size]. Of these, only the
-    // first can be as short as `size`.
-    while low < high {
-      let id = Int(added[low])
-      if length(id) == size {
-        if control || entries[id] & TokenEntry.control == 0 { found = id }
-        low &+= 1
-        if low == high { break }
-      }
-      guard size < count else { break }
-      low = firstAdded(low, high, at: size, above: Int(text[size]) &- 1)
-      high = firstAdded(low, high, at: size, above: Int(text[size]))
-      size &+= 1
-    }
-    return found
-  }
-
-  /// The first of the entries low..<high whose byte `index` is above `byte`, else `high`.
-  private func firstAdded(_ low: Int, _ high: Int, at index: Int, above byte: Int) -> Int {
-    var low = low
-    var high = high
-    while low < high {
-      let middle = (low &+ high) / 2
-      if Int(text[start(Int(added[middle])) &+ index]) > byte {
-        high = middle
-      } else {
-        low = middle &+ 1
-      }
-    }
-    return low
-  }
-
+  /// Normalizes bytes start..<end of the text and looks for the added tokens in the result.
   private func encodeSegment(
-    _ text: UnsafePointer<UInt8>, _ count: Int, _ scratch: UnsafeMutableRawPointer,
+    _ text: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ parseSpecial: Bool,
+    _ scratch: UnsafeMutableRawPointer, _ sink: inout TokenSink
+  ) throws(CurtaError) {
+    guard start < end else { return }
+    guard normalizes else { return try encodePart(text + start, end &- start, scratch, &sink) }
+    let room = normalizedLimit(end &- start)
+    let bytes = scratch.bindMemory(to: UInt8.self, capacity: room)
+    let work = scratch + (room &+ 3) & ~3
+    var writer = Normalizer(self, bytes, capacity: room)
+    let (first, count) = try writer.run(
+      text + start, end &- start, isFirst: start == 0, work: work)
+    let tokens = AddedTokens(self, normalized: true, control: parseSpecial)
+    var part = first
+    while let match = tokens.next(bytes, count, from: part) {
+      try encodePart(bytes + part, match.start &- part, work, &sink)
+      try sink.append(match.id)
+      part = match.end
+    }
+    try encodePart(bytes + part, count &- part, work, &sink)
+  }
+
+  /// Cuts normalized text without added tokens into pieces and appends their ids.
+  private func encodePart(
+    _ text: UnsafePointer<UInt8>, _ count: Int, _ work: UnsafeMutableRawPointer,
     _ sink: inout TokenSink
   ) throws(CurtaError) {
-    guard count > 0 else { return }
-    switch kind {
-    case .byteBPE:
-      var list = MergeList(scratch, capacity: count)
-      var cut = PreTokenizer(self, text, count)
-      var position = 0
-      while position < count {
-        let end = cut.end(from: position)
-        list.removeAll()
-        while position < end {
-          appendByte(text[position], to: &list)
-          position &+= 1
-        }
-        list.merge(by: self)
-        try sink.append(list)
-      }
-    case .scoredBPE:
-      var list = MergeList(scratch, capacity: count &+ 1)
-      appendCharacters(text, count, to: &list)
-      list.merge(by: self)
-      try sink.append(list)
-    case .word:
-      var cut = PreTokenizer(self, text, count)
-      var position = cut.skipSpace(from: 0)
-      while position < count {
-        let end = cut.end(from: position)
-        try sink.append(word(text + position, end &- position))
-        position = cut.skipSpace(from: end)
-      }
-    }
-  }
-
-  /// The symbol of one byte: its token, else `unknown`, else nothing.
-  private func appendByte(_ byte: UInt8, to list: inout MergeList) {
-    let id = byteIds[Int(byte)]
-    if id != Tokenizer.none {
-      list.append(id)
-    } else if unknown >= 0 {
-      list.append(UInt32(bitPattern: unknown))
-    }
-  }
-
-  /// The symbols of a segment: one per character that has a token, else one per byte.
-  private func appendCharacters(
-    _ text: UnsafePointer<UInt8>, _ count: Int, to list: inout MergeList
-  ) {
-    if normalizer != .none { appendSpace(to: &list) }
+    var cut = PreTokenizer(self, text, count)
     var position = 0
-    while position < count {
-      let group = text + position
-      let size = CharacterGroup.length(group, count &- position)
-      let key = CharacterGroup.key(group, size)
-      position &+= size
-      if normalizer == .prefixSpaceMetaspace, key == CharacterGroup.metaspace {
-        appendSpace(to: &list)
-      } else if let id = character(key) {
-        list.append(id)
-      } else {
-        for i in 0..<size { appendByte(group[i], to: &list) }
+    while let (start, end) = cut.next(from: position) {
+      let piece = text + start
+      let size = end &- start
+      position = end
+      switch kind {
+      case .byteBPE, .scoredBPE:
+        if takesWholePieces, let word = word(piece, size) {
+          try sink.append(Int32(bitPattern: words[word]))
+        } else {
+          var list = MergeList(work, capacity: size)
+          if kind == .byteBPE {
+            appendBytes(piece, size, to: &list)
+          } else {
+            appendCharacters(piece, size, to: &list)
+          }
+          list.merge(by: self)
+          try sink.append(list)
+        }
+      case .word:
+        try sink.append(word(piece, size).map { Int32(bitPattern: words[$0]) } ?? unknown)
+      case .unigram:
+        try UnigramLattice(self, work, count: size).encode(piece, size, to: &sink)
+      case .wordPiece: try wordPieces(piece, size, to: &sink)
       }
     }
-  }
-
-  private func appendSpace(to list: inout MergeList) {
-    if let id = character(CharacterGroup.space) {
-      list.append(id)
-    } else {
-      appendByte(0x20, to: &list)
-    }
-  }
-
-  private func character(_ key: UInt32) -> UInt32? {
-    var low = 0
-    var high = characters.count / 2
-    while low < high {
-      let middle = (low &+ high) / 2
-      let other = characters[2 &* middle].byteSwapped
-      if other == key { return characters[2 &* middle &+ 1] }
-      if other < key { low = middle &+ 1 } else { high = middle }
-    }
-    return nil
-  }
-
-  private func word(_ text: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
-    var low = 0
-    var high = words.count
-    while low < high {
-      let middle = (low &+ high) / 2
-      let order = compare(Int(words[middle]), text, count)
-      if order == 0 { return Int32(bitPattern: words[middle]) }
-      if order < 0 { low = middle &+ 1 } else { high = middle }
-    }
-    return unknown
   }
 }
 
@@ -229,25 +162,7 @@ struct TokenSink {
       i = list.next(i)
     }
   }
-}
 
-/// What llama2.c takes for a character: a byte and up to three continuation bytes after it.
-enum CharacterGroup {
-  static let space: UInt32 = 0x2000_0000
-  /// `▁`, U+2581: E2 96 81.
-  static let metaspace: UInt32 = 0xE296_8100
-
-  /// Bytes of the group at `text[0]`, `count` ≥ 1: 1…4.
-  static func length(_ text: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    var size = 1
-    while size < 4, size < count, text[size] & 0xC0 == 0x80 { size &+= 1 }
-    return size
-  }
-
-  /// The bytes of a group as a number that orders groups like their bytes.
-  static func key(_ text: UnsafePointer<UInt8>, _ size: Int) -> UInt32 {
-    var key: UInt32 = 0
-    for i in 0..<size { key |= UInt32(text[i]) << UInt32(24 &- 8 &* i) }
-    return key
-  }
+  /// Takes the last ids back, so that `count` are left.
+  mutating func remove(downTo count: Int) { self.count = count }
 }

@@ -9,7 +9,7 @@ extension Tokenizer {
     (table.base - entries.base) &+ TokenizerHeader.size &+ 4 &* i
   }
 
-  private func bad(_ table: Words, _ i: Int) -> CurtaError { Tokenizer.bad(offset(table, i)) }
+  func bad(_ table: Words, _ i: Int) -> CurtaError { Tokenizer.bad(offset(table, i)) }
 
   private func isToken(_ id: UInt32) -> Bool { id < UInt32(vocabularySize) }
 
@@ -24,25 +24,32 @@ extension Tokenizer {
     let size = Int32(truncatingIfNeeded: vocabularySize)
     guard size > 0 else { throw Tokenizer.bad(Field.vocabulary) }
     guard bos >= -1, bos < size else { throw Tokenizer.bad(Field.bos) }
-    guard !addsBos || bos >= 0 else { throw Tokenizer.bad(Field.flags) }
+    guard eos >= -1, eos < size else { throw Tokenizer.bad(Field.eos) }
+    guard (!addsBos || bos >= 0) && (!addsEos || eos >= 0) else {
+      throw Tokenizer.bad(Field.flags)
+    }
+    guard !rounds24 || kind == .unigram, !takesWholePieces || kind.hasMerges else {
+      throw Tokenizer.bad(Field.flags)
+    }
     guard unknown >= -1, unknown < size else { throw Tokenizer.bad(Field.unknown) }
     let cutsAllowed =
       switch kind {
-      case .byteBPE: pretokenizer != .whitespace
-      case .scoredBPE: pretokenizer == .none
-      case .word: pretokenizer == .whitespace
+      case .byteBPE: pretokenizer != .whitespace && pretokenizer != .bert
+      case .scoredBPE, .unigram: pretokenizer == .none || pretokenizer == .spaces
+      case .word, .wordPiece: pretokenizer == .whitespace || pretokenizer == .bert
       }
     guard cutsAllowed else { throw Tokenizer.bad(Field.pretokenizer) }
-    guard kind == .scoredBPE || normalizer == .none else {
-      throw Tokenizer.bad(Field.normalizer)
+    let usesWords = kind == .word || kind == .unigram || kind == .wordPiece || takesWholePieces
+    guard unknown >= 0 || (kind != .word && kind != .wordPiece) else {
+      throw Tokenizer.bad(Field.unknown)
     }
-    guard kind != .word || unknown >= 0 else { throw Tokenizer.bad(Field.unknown) }
+    guard kind == .unigram || unknownScore == 0 else { throw Tokenizer.bad(Field.unknownScore) }
+    guard kind == .wordPiece || wordLimit == 0 else { throw Tokenizer.bad(Field.wordLimit) }
     guard kind == .scoredBPE || characters.count == 0 else {
       throw Tokenizer.bad(Field.characters)
     }
-    guard kind == .word || words.count == 0 else { throw Tokenizer.bad(Field.words) }
-    guard kind != .word || merges.count == 0 else { throw Tokenizer.bad(Field.merges) }
-    guard pretokenizer != .none || ranges.count == 0 else { throw Tokenizer.bad(Field.ranges) }
+    guard usesWords || words.count == 0 else { throw Tokenizer.bad(Field.words) }
+    guard kind.hasMerges || merges.count == 0 else { throw Tokenizer.bad(Field.merges) }
   }
 
   /// Offsets ascend from 0 to the end of the text; lengths and flags are in range; ends ascend.
@@ -66,16 +73,23 @@ extension Tokenizer {
     }
   }
 
-  /// Added tokens are marked as such and ascend by their text, so none occurs twice.
+  /// Added tokens are marked as such and ascend by their text in each of the two groups.
   mutating func checkAdded() throws(CurtaError) {
     for i in 0..<added.count {
-      guard isToken(added[i]) else { throw bad(added, i) }
-      let id = Int(added[i])
+      let entry = added[i]
+      let own = entry & AddedEntry.idMask
+      guard entry >> 26 == 0, isToken(own) else { throw bad(added, i) }
+      let id = Int(own)
       let size = length(id)
       guard entries[id] & TokenEntry.added != 0, size > 0,
-        size <= Int(TokenizerLimits.addedBytes), i == 0 || isBefore(added[i &- 1], id)
+        size <= Int(TokenizerLimits.addedBytes),
+        i == 0 || i == rawAdded || isBefore(added[i &- 1] & AddedEntry.idMask, id)
       else { throw bad(added, i) }
-      addedStarts.insert(text[start(id)])
+      if i < rawAdded {
+        addedStarts.insert(text[start(id)])
+      } else {
+        normalizedStarts.insert(text[start(id)])
+      }
     }
   }
 
@@ -130,20 +144,6 @@ extension Tokenizer {
       }
     }
     guard mergeStart[vocabularySize] == count else { throw bad(mergeStart, vocabularySize) }
-  }
-
-  /// Ranges of characters ascend without overlap, and their classes are known.
-  func checkRanges() throws(CurtaError) {
-    var next: UInt32 = 0
-    for i in 0..<(ranges.count / 2) {
-      let first = ranges[2 &* i]
-      let last = ranges[2 &* i &+ 1] & 0xFF_FFFF
-      let characterClass = ranges[2 &* i &+ 1] >> 24
-      guard first >= next, first <= last, last <= 0x10_FFFF,
-        characterClass >= 1, characterClass <= 3
-      else { throw bad(ranges, 2 &* i) }
-      next = last &+ 1
-    }
   }
 
   private func isBefore(_ a: UInt32, _ b: Int) -> Bool {

@@ -13,30 +13,51 @@ public struct Tokenizer: @unchecked Sendable {
 
   let kind: TokenizerKind
   let pretokenizer: PreTokenizerKind
-  let normalizer: NormalizerKind
+  let normalizer: NormalizerSteps
   let decoder: DecoderKind
   /// Whether `encode` puts `bos` first when its caller allows it.
   public let addsBos: Bool
+  /// Whether `encode` puts `eos` last when its caller allows it.
+  public let addsEos: Bool
+  let fusesUnknown: Bool
+  let takesWholePieces: Bool
+  let rounds24: Bool
   /// Id of the token that starts a text, -1 for none.
   public let bos: Int32
+  /// Id that `encode` puts last, -1 for none; the tokens that end a text are those of `isEnd`.
+  public let eos: Int32
   /// Id that stands for text without a token, -1 for none.
   public let unknown: Int32
+  let unknownScore: Int32
+  let wordLimit: Int
   /// Number of ids.
   public let vocabularySize: Int
 
   let entries: Words  // u32[vocabulary + 1] TokenEntry
   let ends: Words  // u32[ends] ids, ascending
-  let added: Words  // u32[added] ids, ascending by text
+  let added: Words  // u32[added] AddedEntry, ascending by text, the normalized ones last
+  let rawAdded: Int  // entries of `added` that are looked for before normalization
   let byteIds: Words  // u32[256] id of each byte or `none`; empty for words
   let characters: Words  // {u8[4] text, u32 id}[characters], ascending by text
   let words: Words  // u32[words] ids, ascending by text
+  let scores: Words  // i32[words] of unigram, in units of 2^-n for any n
   let mergeStart: Words  // u32[vocabulary + 1] first merge of each left id
   let merges: Words  // {u32 right, u32 merged, u32 rank}[merges], ascending by right
   let ranges: Words  // {u32 first, u32 last | class << 24}[ranges], ascending
+  let map: Words  // u32[map] MapNode, and its edges
+  let marks: Words  // {u32 first, u32 last | combining class << 24}[marks], ascending
+  let compositions: Words  // {u32 first, u32 second, u32 composed}[compositions], ascending
+  let mapText: UnsafePointer<UInt8>  // {u8 size, u8[size]}, mapBytes in all
+  let mapGrowth: Int  // most bytes of a replacement for one of its source
+  let mapBytes: UInt32
   let text: UnsafePointer<UInt8>  // u8[textBytes] all tokens, one after the other
   let textBytes: UInt32
-  /// First bytes of the added tokens.
+  /// First bytes of the added tokens, of those of normalized text, and of the map's sources.
   var addedStarts = ByteSet()
+  var normalizedStarts = ByteSet()
+  var mapStarts = ByteSet()
+  /// The most bytes that the normalizer makes of one byte, spaces before segments not counted.
+  var expansion = 1
 
   /// Id that means "none" in the tables.
   static let none: UInt32 = 0xFFFF_FFFF
@@ -48,6 +69,7 @@ public struct Tokenizer: @unchecked Sendable {
   public init(_ section: ByteView) throws(CurtaError) {
     guard section.count >= TokenizerHeader.size else { throw Tokenizer.bad(section.count) }
     typealias Field = TokenizerHeader
+    typealias Limits = TokenizerLimits
     func field(_ offset: Int) throws(CurtaError) -> UInt32 { try section.u32(offset) }
     func count(_ offset: Int, _ limit: UInt32) throws(CurtaError) -> UInt32 {
       let value = try section.u32(offset)
@@ -56,44 +78,62 @@ public struct Tokenizer: @unchecked Sendable {
     }
     func later(_ offset: Int) -> CurtaError { Tokenizer.error(.unsupported, offset) }
 
-    guard try field(Field.layout) == TokenizerLimits.layout else { throw later(Field.layout) }
+    guard try field(Field.layout) == Limits.layout else { throw later(Field.layout) }
     guard let kind = TokenizerKind(rawValue: try field(Field.kind)) else {
       throw later(Field.kind)
     }
     guard let pretokenizer = PreTokenizerKind(rawValue: try field(Field.pretokenizer)) else {
       throw later(Field.pretokenizer)
     }
-    guard let normalizer = NormalizerKind(rawValue: try field(Field.normalizer)) else {
-      throw later(Field.normalizer)
-    }
+    normalizer = NormalizerSteps(bits: try field(Field.normalizer))
+    guard normalizer.bits <= NormalizerSteps.all else { throw later(Field.normalizer) }
     guard let decoder = DecoderKind(rawValue: try field(Field.decoder)) else {
       throw later(Field.decoder)
     }
     let flags = try field(Field.flags)
-    guard flags <= 1 else { throw later(Field.flags) }
+    guard flags <= TokenizerFlags.all else { throw later(Field.flags) }
     self.kind = kind
     self.pretokenizer = pretokenizer
-    self.normalizer = normalizer
     self.decoder = decoder
-    addsBos = flags == 1
+    addsBos = flags & TokenizerFlags.addBos != 0
+    addsEos = flags & TokenizerFlags.addEos != 0
+    fusesUnknown = flags & TokenizerFlags.fuseUnknown != 0
+    takesWholePieces = flags & TokenizerFlags.wholePieces != 0
+    rounds24 = flags & TokenizerFlags.round24 != 0
     bos = try section.i32(Field.bos)
+    eos = try section.i32(Field.eos)
     unknown = try section.i32(Field.unknown)
+    unknownScore = try section.i32(Field.unknownScore)
+    wordLimit = Int(try count(Field.wordLimit, Limits.wordLimit))
 
-    let vocabulary = try count(Field.vocabulary, TokenizerLimits.vocabulary)
+    let vocabulary = try count(Field.vocabulary, Limits.vocabulary)
     vocabularySize = Int(vocabulary)
-    let pairs = kind != .word
+    let words = try count(Field.words, Limits.vocabulary)
     var cut = Cutter(section)
     entries = try cut.words(vocabulary &+ 1, each: 1)
-    ends = try cut.words(count(Field.ends, TokenizerLimits.ends), each: 1)
-    added = try cut.words(count(Field.added, TokenizerLimits.added), each: 1)
-    byteIds = try cut.words(pairs ? 256 : 0, each: 1)
-    characters = try cut.words(count(Field.characters, TokenizerLimits.vocabulary), each: 2)
-    words = try cut.words(count(Field.words, TokenizerLimits.vocabulary), each: 1)
-    mergeStart = try cut.words(pairs ? vocabulary &+ 1 : 0, each: 1)
-    merges = try cut.words(count(Field.merges, TokenizerLimits.merges), each: 3)
-    ranges = try cut.words(count(Field.ranges, TokenizerLimits.ranges), each: 2)
-    textBytes = try count(Field.textBytes, TokenizerLimits.textBytes)
-    text = try cut.rest(textBytes)
+    ends = try cut.words(count(Field.ends, Limits.ends), each: 1)
+    added = try cut.words(count(Field.added, Limits.added), each: 1)
+    let normalized = try field(Field.normalizedAdded)
+    guard normalized <= UInt32(truncatingIfNeeded: added.count) else {
+      throw Tokenizer.bad(Field.normalizedAdded)
+    }
+    rawAdded = added.count &- Int(normalized)
+    byteIds = try cut.words(kind.hasByteIds ? 256 : 0, each: 1)
+    characters = try cut.words(count(Field.characters, Limits.vocabulary), each: 2)
+    self.words = try cut.words(words, each: 1)
+    scores = try cut.words(kind == .unigram ? words : 0, each: 1)
+    mergeStart = try cut.words(kind.hasMerges ? vocabulary &+ 1 : 0, each: 1)
+    merges = try cut.words(count(Field.merges, Limits.merges), each: 3)
+    ranges = try cut.words(count(Field.ranges, Limits.ranges), each: 2)
+    map = try cut.words(count(Field.map, Limits.map), each: 1)
+    marks = try cut.words(count(Field.marks, Limits.marks), each: 2)
+    compositions = try cut.words(count(Field.compositions, Limits.compositions), each: 3)
+    mapBytes = try count(Field.mapBytes, Limits.mapBytes)
+    mapText = try cut.bytes(mapBytes)
+    mapGrowth = Int(try count(Field.mapGrowth, Limits.mapGrowth))
+    textBytes = try count(Field.textBytes, Limits.textBytes)
+    text = try cut.bytes(textBytes)
+    try cut.finish()
     try checkHeader()
     try checkTokens()
     try checkAdded()
@@ -101,6 +141,8 @@ public struct Tokenizer: @unchecked Sendable {
     try checkWords()
     try checkMerges()
     try checkRanges()
+    try checkMap()
+    try checkCanonical()
   }
 
   static func error(_ status: Status, _ offset: Int) -> CurtaError {

@@ -30,13 +30,16 @@ struct Cutter {
     return Words(base: table.base, count: table.count / 4)
   }
 
-  /// The bytes that are left, which must be exactly `count`.
-  mutating func rest(_ count: UInt32) throws(CurtaError) -> UnsafePointer<UInt8> {
-    let bytes = try take(CheckedSize(count))
+  /// The next `count` bytes.
+  mutating func bytes(_ count: UInt32) throws(CurtaError) -> UnsafePointer<UInt8> {
+    try take(CheckedSize(count)).base.assumingMemoryBound(to: UInt8.self)
+  }
+
+  /// Checks that nothing is left.
+  func finish() throws(CurtaError) {
     guard offset.value == UInt64(section.count) else {
       throw Tokenizer.bad(TokenizerHeader.textBytes)
     }
-    return bytes.base.assumingMemoryBound(to: UInt8.self)
   }
 
   private mutating func take(_ size: CheckedSize) throws(CurtaError) -> ByteView {

@@ -49,4 +49,21 @@ enum Utf8 {
     default: return true
     }
   }
+
+  /// Gives the bytes of a scalar value, at most 0x10FFFF, to `put` and returns how many there are.
+  static func encode(_ value: UInt32, _ put: (Int, UInt8) -> Void) -> Int {
+    if value < 0x80 {
+      put(0, UInt8(truncatingIfNeeded: value))
+      return 1
+    }
+    let length = value < 0x800 ? 2 : value < 0x1_0000 ? 3 : 4
+    let lead: UInt32 = length == 2 ? 0xC0 : length == 3 ? 0xE0 : 0xF0
+    var shift = UInt32(6 &* (length &- 1))
+    put(0, UInt8(truncatingIfNeeded: lead | value >> shift))
+    for i in 1..<length {
+      shift &-= 6
+      put(i, UInt8(truncatingIfNeeded: 0x80 | (value >> shift & 0x3F)))
+    }
+    return length
+  }
 }

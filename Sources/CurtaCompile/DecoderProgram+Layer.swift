@@ -1,0 +1,158 @@
+// The ops of one layer.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaTensor
+import CurtaWrite
+
+extension DecoderProgram {
+  mutating func appendLayer(_ index: Int) {
+    let input = appendNorm(.attentionNorm, index)
+    guard d.parts.contains(.parallel) else {
+      appendAttention(index, input)
+      appendFeedForward(index, appendNorm(.feedForwardNorm, index))
+      return
+    }
+    // Both read x as it is now, so both norms come before the first sum.
+    let other =
+      d.parts.contains(.sharedNorm) ? input : appendNorm(.feedForwardNorm, index, "a2")
+    appendAttention(index, input)
+    appendFeedForward(index, other)
+  }
+
+  /// Normed and quantized rows of the residual stream.
+  private mutating func appendNorm(_ part: LayerPart, _ layer: Int, _ name: String = "a") -> Int {
+    let out = buffer(name, .codes8(scales: 1), d.width)
+    ops.append(
+      .normQuant(
+        input: residual, gamma: tensors.index(part, layer: layer)!, out: out,
+        norm: norm(ranges.residual), hadamard: spreading.model))
+    return out
+  }
+
+  // MARK: - Attention
+
+  private mutating func appendAttention(_ index: Int, _ input: Int) {
+    let rows = [
+      ("q", LayerPart.query, d.queryWidth), ("k", .key, d.keyValueWidth),
+      ("v", .value, d.keyValueWidth),
+    ].map { (name, part, width) in
+      LinearPart(
+        weight: tensors.index(part, layer: index)!, out: buffer("z" + name, .scaled, width))
+    }
+    ops.append(.linear(input: input, parts: rows))
+    let hasNorms = d.parts.contains(.headNorms)
+    let query = appendBias(rows[0].out, .queryBias, .queryRow, index, always: hasNorms)
+    let key = appendBias(rows[1].out, .keyBias, .keyRow, index, always: hasNorms)
+    let value = appendBias(rows[2].out, .valueBias, .valueRow, index)
+
+    let layer = d.attention[index]
+    let rotation = layer.rotary.map { table in
+      Rotation(
+        phases: tensors.phases(table),
+        pairing: d.rotary[table].pairing == .interleaved ? .interleaved : .halfSplit)
+    }
+    func headNorm(_ part: LayerPart, _ site: ActivationSite) -> HeadNorm? {
+      tensors.index(part, layer: index).map {
+        HeadNorm(gamma: $0, epsilon: ranges.point(site, layer: index).epsilon)
+      }
+    }
+    let codes = buffer("q", .codes8(scales: d.queryHeads), d.queryWidth)
+    let mixed = buffer("o", .codes8(scales: 1), d.queryWidth)
+    let (keys, values) = (2 * index, 2 * index + 1)
+    let factor = Dyadic(d.scoreFactor(spreading))
+    ops += [
+      .headQuant(
+        input: query, out: codes, rotation: rotation, norm: headNorm(.queryNorm, .queryRow),
+        hadamard: spreading.head),
+      .cacheAppend(
+        input: key, state: keys, rotation: rotation, norm: headNorm(.keyNorm, .keyRow),
+        hadamard: spreading.head),
+      .cacheAppend(input: value, state: values, rotation: nil),
+      .attend(
+        query: codes, keys: keys, values: values, out: mixed, window: layer.window ?? 0,
+        mantissa: factor.mantissa, exponent: factor.exponent, hadamard: spreading.attention,
+        cap: d.scoreCapOperand),
+    ]
+    appendSum(mixed, .output, .outputBias, .attentionPostNorm, .attentionResult, index)
+  }
+
+  /// The rows as fixed numbers with their bias, where there is one or fixed numbers are needed.
+  private mutating func appendBias(
+    _ rows: Int, _ part: LayerPart, _ site: ActivationSite, _ layer: Int, always: Bool = false
+  ) -> Int {
+    let bias = tensors.index(part, layer: layer)
+    guard bias != nil || always else { return rows }
+    let width: Int =
+      switch part {
+      case .queryBias: d.queryWidth
+      case .keyBias, .valueBias: d.keyValueWidth
+      case .gateBias, .upBias: d.feedForwardWidth
+      default: d.width
+      }
+    let point = ranges.point(site, layer: layer)
+    let out = buffer("\(site.rawValue)", .fixed(fraction: point.fraction), width)
+    ops.append(.bias(input: rows, bias: bias, out: out))
+    return out
+  }
+
+  // MARK: - Feed-forward network
+
+  private mutating func appendFeedForward(_ index: Int, _ input: Int) {
+    let width = d.feedForwardWidth
+    let product = buffer("h", .codes8(scales: 1), width)
+    var rows = [
+      LinearPart(
+        weight: tensors.index(.up, layer: index)!, out: buffer("zu", .scaled, width))
+    ]
+    if let gate = tensors.index(.gate, layer: index) {
+      rows.insert(LinearPart(weight: gate, out: buffer("zg", .scaled, width)), at: 0)
+    }
+    ops.append(.linear(input: input, parts: rows))
+    let up = appendBias(rows[rows.count - 1].out, .upBias, .upRow, index)
+    let gate = rows.count == 2 ? appendBias(rows[0].out, .gateBias, .gateRow, index) : nil
+    ops.append(
+      .gateQuant(
+        gate: gate ?? up, up: gate == nil ? nil : up, out: product,
+        activation: Activation(d.activation), hadamard: spreading.feedForward))
+    appendSum(product, .down, .downBias, .feedForwardPostNorm, .feedForwardResult, index)
+  }
+
+  // MARK: - Sums
+
+  /// x += P(W · input + bias), P the post norm where there is one.
+  private mutating func appendSum(
+    _ input: Int, _ weight: LayerPart, _ bias: LayerPart, _ postNorm: LayerPart,
+    _ site: ActivationSite, _ layer: Int
+  ) {
+    let x = residual
+    let weight = tensors.index(weight, layer: layer)!
+    guard let gamma = tensors.index(postNorm, layer: layer) else {
+      ops.append(.linearAdd(input: input, weight: weight, sum: x))
+      if let bias = tensors.index(bias, layer: layer) {
+        ops.append(.bias(input: x, bias: bias, out: x))
+      }
+      return
+    }
+    let result = buffer("zo", .scaled, d.width)
+    ops.append(.linear(input: input, parts: [LinearPart(weight: weight, out: result)]))
+    let rows = appendBias(result, bias, site, layer, always: true)
+    let normed = buffer("n", .fixed(fraction: ranges.residual.fraction), d.width)
+    ops.append(
+      .norm(
+        input: rows, gamma: gamma, out: normed, norm: norm(ranges.point(site, layer: layer))))
+    ops.append(.add(input: normed, sum: x))
+  }
+}
+
+extension Activation {
+  init(_ activation: DecoderActivation) {
+    switch activation {
+    case .silu: self = .silu
+    case .geluTanh: self = .geluTanh
+    case .geluErf: self = .geluErf
+    case .quickGelu: self = .quickGelu
+    case .relu: self = .relu
+    }
+  }
+}
