@@ -19,7 +19,8 @@ enum DecoderFolder {
 
     let size = source.description.vocabularySize
     let tokenizerSource = try TokenizerSource.find(
-      option: tokenizer, candidates: ["tokenizer.json", "tokenizer.model"].map { folder + "/" + $0 },
+      option: tokenizer,
+      candidates: ["tokenizer.json", "tokenizer.model"].map { folder + "/" + $0 },
       vocabularySize: size)
     let bos = try config.tokens("bos_token_id", vocabularySize: size)?.first
     var checkpoint = Checkpoint(

@@ -92,6 +92,7 @@ struct GGUFTokenizer {
     default: tables = try wordPiece()
     }
     tables.begin = try id("bos")
+    if isBert, tables.begin == nil { tables.begin = try id("cls") }
     let addsBegin = try GGUFTokenizer.addsBegin(file)
     tables.addsBegin = addsBegin && tables.begin != nil
     guard addsEnd else { return tables }

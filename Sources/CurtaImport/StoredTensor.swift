@@ -111,6 +111,16 @@ struct TensorCatalog: Sendable {
     tensors = Dictionary(uniqueKeysWithValues: pairs)
   }
 
+  /// Tensors of one file, whose floats are of known types.
+  init(_ stored: [String: StoredTensor], place: String, authority: String) {
+    self.place = place
+    self.authority = authority
+    typeWord = "dtype"
+    readable = "F32, F16, BF16"
+    writesFastestFirst = false
+    tensors = stored
+  }
+
   subscript(_ name: String) -> StoredTensor? { tensors[name] }
   func has(_ name: String) -> Bool { tensors[name] != nil }
   var count: Int { tensors.count }

@@ -166,13 +166,24 @@ public struct GridQuantizer: Sendable, Equatable {
   private func squaredError(
     of tensor: GridTensor, _ weights: Matrix, _ importance: [Float]?
   ) -> Double {
-    let values = tensor.dequantized().values
-    var total = 0.0
-    for i in values.indices {
-      let d = Double(weights.values[i]) - Double(values[i])
-      total += d * d * Double(importance?[i % weights.columns] ?? 1)
+    let columns = weights.columns
+    var errors = [Double](repeating: 0, count: weights.rows)
+    errors.withUnsafeMutableBufferPointer { errors in
+      weights.values.withUnsafeBufferPointer { weights in
+        forEachRow(tensor.rows) { row in
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
+            tensor.dequantize(row, into: values)
+            var total = 0.0
+            for i in 0..<columns {
+              let d = Double(weights[row * columns + i]) - Double(values[i])
+              total += d * d * Double(importance?[i] ?? 1)
+            }
+            errors[row] = total
+          }
+        }
+      }
     }
-    return total
+    return errors.reduce(0, +)
   }
 }
 

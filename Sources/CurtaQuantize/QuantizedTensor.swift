@@ -116,20 +116,28 @@ public struct GridTensor: Sendable, Equatable {
 
   /// The real numbers [rows][columns], exact in double precision, rounded once to float32.
   public func dequantized() -> Matrix {
-    var values: [Float] = []
-    values.reserveCapacity(rows * columns)
-    let width = group == 0 ? columns : group
-    for row in 0..<rows {
-      let unit = scalbn(Double(mantissas[row]), -exponent)
-      for column in 0..<columns {
-        let cell = row * groups + column / width
-        let scale = groupScales.map { Int($0[cell]) } ?? 1
-        let offset = groupOffsets.map { Int($0[cell]) } ?? 0
-        let integer = scale * Int(codes[row * columns + column]) + offset
-        values.append(Float(unit * Double(integer)))
+    var values = [Float](repeating: 0, count: rows * columns)
+    values.withUnsafeMutableBufferPointer { values in
+      forEachRow(rows) { row in
+        dequantize(
+          row,
+          into: UnsafeMutableBufferPointer(rebasing: values[row * columns..<(row + 1) * columns]))
       }
     }
     return Matrix(rows: rows, columns: columns, values: values)
+  }
+
+  /// The real numbers of one row, [columns].
+  func dequantize(_ row: Int, into values: UnsafeMutableBufferPointer<Float>) {
+    let width = group == 0 ? columns : group
+    let unit = scalbn(Double(mantissas[row]), -exponent)
+    for column in 0..<columns {
+      let cell = row * groups + column / width
+      let scale = groupScales.map { Int($0[cell]) } ?? 1
+      let offset = groupOffsets.map { Int($0[cell]) } ?? 0
+      let integer = scale * Int(codes[row * columns + column]) + offset
+      values[column] = Float(unit * Double(integer))
+    }
   }
 }
 

@@ -51,6 +51,8 @@ public struct DecoderParts: OptionSet, Sendable, Hashable {
   public static let sharedNorm = DecoderParts(rawValue: 1 << 14)
   /// The head is the embedding.
   public static let tiedHead = DecoderParts(rawValue: 1 << 15)
+  /// The two norms come behind the sums: x = N1(x + attention(x)), x = N2(x + feedForward(x)).
+  public static let normsBehind = DecoderParts(rawValue: 1 << 16)
 }
 
 /// How one layer attends.
@@ -101,6 +103,8 @@ public struct DecoderDescription: Sendable, Equatable {
   public var scoreCap: Double?
   /// The same for the logits.
   public var logitCap: Double?
+  /// Whether a token sees only those before it and itself; else all.
+  public var isCausal = true
 
   /// A description of a plain decoder (RMS norm, gate, one rotary table, no bias), to change.
   public init(
@@ -145,5 +149,7 @@ public struct DecoderDescription: Sendable, Equatable {
           && layer.window.map { $0 > 0 } ?? true
       }
       && (parts.contains(.parallel) || !parts.contains(.sharedNorm))
+      && (!parts.contains(.normsBehind) || parts.isDisjoint(with: [.parallel, .postNorms]))
+      && (isCausal || attention.allSatisfy { $0.window == nil })
   }
 }

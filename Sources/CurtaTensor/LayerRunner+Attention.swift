@@ -41,7 +41,7 @@ extension LayerRunner {
     return result
   }
 
-  /// softmax(q·kᵀ·scale)·v with a causal mask, per head: [tokens][queryHeads][headWidth].
+  /// softmax(q·kᵀ·scale)·v, per head: [tokens][queryHeads][headWidth].
   ///
   /// The queries are those of the last positions in the cache.
   private func attend(_ query: Matrix, _ cache: LayerCache, window: Int?) -> Matrix {
@@ -71,7 +71,9 @@ extension LayerRunner {
                 stride: positions)
             }
             if let cap = d.scoreCap { softCap(&scores, Float(cap)) }
-            causalSoftmax(&scores, tokens: tokens, positions: positions, window: window)
+            softmax(
+              &scores, tokens: tokens, positions: positions, window: window,
+              isCausal: d.isCausal)
             scores.withUnsafeBufferPointer { scores in
               result.values.withUnsafeMutableBufferPointer {
                 let p = FloatPanel(
@@ -87,13 +89,16 @@ extension LayerRunner {
   }
 }
 
-/// Softmax of each row [positions] over the last `window` positions up to its own; zero elsewhere.
-private func causalSoftmax(_ scores: inout [Float], tokens: Int, positions: Int, window: Int?) {
+/// Softmax of each row [positions] over all positions or, where it is causal, over the last `window`
+/// up to its own; zero elsewhere.
+private func softmax(
+  _ scores: inout [Float], tokens: Int, positions: Int, window: Int?, isCausal: Bool
+) {
   scores.withUnsafeMutableBufferPointer { scores in
     for token in 0..<tokens {
       let start = token * positions
       let row = UnsafeMutableBufferPointer(rebasing: scores[start..<start + positions])
-      let end = positions - tokens + token + 1
+      let end = isCausal ? positions - tokens + token + 1 : positions
       let first = window.map { max(0, end - $0) } ?? 0
       var largest = -Float.infinity
       for i in first..<end { largest = max(largest, row[i]) }

@@ -45,6 +45,9 @@ public struct LayerRunner {
     _ cache: inout LayerCache
   ) {
     let width = description.width
+    if description.parts.contains(.normsBehind) {
+      return runNormsBehind(layer, index, &x, from: start, &cache)
+    }
     var normed = x.normed(layer.attentionNorm, description)
     transform.apply(.attentionInput, index, &normed.values, width)
     let attention = self.attention(layer, index, normed, from: start, &cache)
@@ -59,6 +62,27 @@ public struct LayerRunner {
       guard let norm = layer.feedForwardNorm else { return }
       x.add(feedForward(layer, index, feedForwardInput(x, norm, index)))
     }
+    transform.apply(.residual, index, &x.values, width)
+  }
+
+  /// A layer whose norms come behind the sums.
+  private func runNormsBehind(
+    _ layer: DecoderLayer, _ index: Int, _ x: inout Matrix, from start: Int,
+    _ cache: inout LayerCache
+  ) {
+    guard let second = layer.feedForwardNorm else { return }
+    let width = description.width
+    var input = x
+    transform.apply(.attentionInput, index, &input.values, width)
+    x.add(attention(layer, index, input, from: start, &cache))
+    transform.apply(.residual, index, &x.values, width)
+    x = x.normed(layer.attentionNorm, description)
+    transform.apply(.residual, index, &x.values, width)
+    input = x
+    transform.apply(.feedForwardInput, index, &input.values, width)
+    x.add(feedForward(layer, index, input))
+    transform.apply(.residual, index, &x.values, width)
+    x = x.normed(second, description)
     transform.apply(.residual, index, &x.values, width)
   }
 

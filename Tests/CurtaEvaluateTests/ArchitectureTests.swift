@@ -65,7 +65,8 @@ private let bounds: [String: Double] = [
         }
       }
       divergence /= Double(tokens.count)
-      print("\(name): KL \(divergence), largest difference of a logit \(largest)")
+      print("MEASURED kl.\(name) \(divergence)")
+      print("MEASURED logit.\(name) \(largest)")
       let bound = try #require(bounds[name], "no bound is stated for \(name)")
       #expect(divergence < bound)
 

@@ -62,6 +62,8 @@ extension GGUFFileBytes {
       malformation { _ = try load("gemma3_text") { $0[key] = .array(.bool, [[1], [0]]) } }?.field
         == key)
     #expect(malformation { _ = try load("gemma3_text") { $0[key] = .u32(0) } }?.field == key)
+    let none = try load("gemma3_text") { $0["gemma3.attention.sliding_window"] = nil }
+    #expect(none.description.attention.allSatisfy { $0.window == nil && $0.rotary == 0 })
     let local = try load("gemma3_text") { $0["gemma3.rope.freq_base_swa"] = .f32(500) }
     #expect(local.description.rotary[1] == RotaryTable(base: 500, width: 8, pairing: .halfSplit))
   }

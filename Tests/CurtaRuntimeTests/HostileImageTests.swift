@@ -158,7 +158,6 @@ private func attemptImages(_ bytes: [UInt8]) -> Outcome {
     m.f.image = [4096, 4096, 3, 4, 4, 2, 8192, 3]
     m.f.context = 1 << 20
     m.f.buffers[Int(m.codes)][2] = 48
-    m.f.tensors[0] = m.f.tensors[0]
     let started = Date()
     // The projection has 3 columns for 48: refused; with its own width it is planned.
     #expect(throws: StatusError(Status.badProgram.rawValue)) {

@@ -142,7 +142,7 @@ private func resized(_ image: TestImage, _ record: ImageRecord) -> [UInt8] {
 
   @Test func coefficientsAreTheFractions() {
     var random = SeededRandom.announced("coefficients of resampling")
-    var sizes = [(1, 1), (1, 9), (9, 1), (2, 3), (7, 7), (40, 13), (13, 40), (300, 1), (16384, 3)]
+    var sizes = [(1, 1), (1, 9), (9, 1), (2, 3), (7, 7), (40, 13), (13, 40), (300, 1), (65535, 3)]
     for _ in 0..<30 { sizes.append((1 + Int(random.below(200)), 1 + Int(random.below(60)))) }
     for (n, to) in sizes {
       for filter in ResamplerTests.filters {
@@ -157,7 +157,7 @@ private func resized(_ image: TestImage, _ record: ImageRecord) -> [UInt8] {
   /// Coefficients of a window, all taken positive, times 255 fit int32 with the half.
   @Test func sumsFitInt32() {
     var largest: Int64 = 0
-    for n in [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 250, 16384] {
+    for n in [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 250, 65535] {
       for to in [1, 2, 3, 4, 5, 6, 7, 9, 11, 64, 250, 4096] {
         for filter in ResamplerTests.filters {
           for (_, c) in lines(n, to, filter) {

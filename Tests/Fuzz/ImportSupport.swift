@@ -84,7 +84,8 @@ func mutateJSON(_ text: [UInt8], _ random: inout SeededRandom) -> [UInt8] {
     case 3:
       // A member once more, elsewhere.
       let lines = text.split(separator: UInt8(ascii: ","))
-      let line = lines[random.below(lines.count)]
+      guard !lines.isEmpty else { continue }
+      let line = random.element(lines)
       let at = random.element(colons + [0])
       text.insert(contentsOf: [UInt8(ascii: ",")] + line, at: at)
     default:

@@ -212,8 +212,10 @@ extension Gemma {
   ) throws(ImportError) -> DecoderPlan {
     var d = try gguf(metadata, tensors, parts: [.gate, .postNorms, .headNorms], largeLayers: 62)
     d.logitCap = try metadata.positiveIfAny("final_logit_softcapping")
-    let sliding = try metadata.slidingLayers(d.layers, every: 6)
-    d.setWindow(try metadata.window(), sliding)
+    // Without a window no layer slides, whatever the pattern says.
+    let window = try metadata.window()
+    let sliding = try metadata.slidingLayers(d.layers, every: 6).map { $0 && window != nil }
+    d.setWindow(window, sliding)
     // The scaling is for the layers that see everything.
     let full = try metadata.rotary(d, tensors, base: 1_000_000)
     let base = try metadata.positive("rope.freq_base_swa", default: 10000)

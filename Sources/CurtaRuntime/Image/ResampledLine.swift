@@ -5,8 +5,7 @@ import CurtaFormat
 
 /// A line of `from` pixels that becomes one of `to` (`curta-arithmetic.md` section 5).
 ///
-/// Positions are exact: fractions over 2 * to. With from below 2^15 and to below 2^28 all of it fits
-/// 64 bits.
+/// Positions are exact: fractions over 2 * to. With from below 2^16 and to below 2^30 they fit 64 bits.
 struct ResampledLine {
   let from: Int64
   let to: Int64
@@ -47,11 +46,11 @@ struct ResampledLine {
   func coefficients(_ i: Int, to c: UnsafeMutablePointer<Int32>) -> Range<Int> {
     let window = window(i)
     let x = (2 &* Int64(i) &+ 1) &* from
-    var sum: Int64 = 0  // below 2^63: 2^49 for each unit of r, which is below 2^14
+    var sum: Int128 = 0  // below 2^66: 2^49 for each unit of r
     for k in 0..<window.count {
       let distance = (2 &* Int64(window.lowerBound + k) &+ 1) &* to &- x
       c[k] = place(distance)
-      sum &+= weight(c[k])
+      sum &+= Int128(weight(c[k]))
     }
     for k in 0..<window.count { c[k] = ResampledLine.share(weight(c[k]), of: sum) }
     return window
@@ -80,25 +79,22 @@ struct ResampledLine {
     }
   }
 
-  /// floor(2^22 * w / sum + 1/2), a few bits of the quotient at a time.
-  private static func share(_ w: Int64, of sum: Int64) -> Int32 {
-    let divisor = sum.magnitude
-    var quotient = w.magnitude / divisor
-    var rest = w.magnitude % divisor
-    var left = 22
-    while left > 0 {
-      let bits = UInt64(min(left, divisor.leadingZeroBitCount))
-      rest &<<= bits
-      quotient = quotient &<< bits &+ rest / divisor
-      rest %= divisor
-      left &-= Int(bits)
+  /// floor(2^22 * w / sum + 1/2), a bit of the quotient at a time: there is no division of 128 bits
+  /// without a library.
+  private static func share(_ w: Int64, of sum: Int128) -> Int32 {
+    let divisor = UInt128(truncatingIfNeeded: sum)
+    var rest = UInt128(w.magnitude)
+    var quotient: Int32 = 0
+    for bit in 0...22 {
+      if bit > 0 { rest = rest &<< 1 }
+      quotient = quotient &<< 1
+      if rest >= divisor {  // w is below 2 * sum
+        rest = rest &- divisor
+        quotient |= 1
+      }
     }
-    let twice = 2 &* rest
-    if w < 0 {
-      let up: UInt64 = twice > divisor ? 1 : 0
-      return 0 &- Int32(truncatingIfNeeded: quotient &+ up)
-    }
-    let up: UInt64 = twice >= divisor ? 1 : 0
-    return Int32(truncatingIfNeeded: quotient &+ up)
+    let twice = rest &<< 1
+    if w < 0 { return 0 &- quotient &- (twice > divisor ? 1 : 0) }
+    return quotient &+ (twice >= divisor ? 1 : 0)
   }
 }

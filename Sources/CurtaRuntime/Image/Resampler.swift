@@ -22,7 +22,7 @@ struct ResampleLayout {
       (down, across, windows, sums, rows, rowBytes, size) = (0, 0, 0, 0, 0, 0, 0)
       return
     }
-    largestSide = min(16384, max(1024, 64 * max(image.height, image.width)))
+    largestSide = min(65535, max(1024, 64 * max(image.height, image.width)))
     var layout = ArenaLayout()
     let side = UInt64(largestSide)
     let line = UInt64(image.width) * UInt64(image.channels)

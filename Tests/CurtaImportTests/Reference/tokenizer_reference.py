@@ -70,7 +70,9 @@ def corpus(seed, count, plain=False):
             text += draw.choice(kind)
             if kind is WORDS and draw.random() < 0.7:
                 text += " "
-            if draw.random() < 0.05:
+            # In a run, splits have equal sums, and what `tokenizers` reads of a score from JSON can be
+            # off by its last bit.
+            if not plain and draw.random() < 0.05:
                 text += draw.choice(text) * draw.randrange(1, 30)
         yield text
 
