@@ -13,7 +13,14 @@ enum DecoderFolder {
   ) throws(ImportError) -> Checkpoint {
     let configPath = folder + "/config.json"
     let config = try ConfigurationReader(configPath, context: context)
-    let files = try SafetensorsFolder(folder)
+    let files: SafetensorsFolder
+    do throws(ImportError) {
+      files = try SafetensorsFolder(folder)
+    } catch {
+      // A model that we do not know explains more than weights that cannot be read.
+      if planner(config) == nil { throw unknownModel(config, undecodable: []) }
+      throw error
+    }
     let catalog = TensorCatalog(files, place: folder)
     let source = try source(config, catalog)
 
@@ -44,22 +51,30 @@ enum DecoderFolder {
     return checkpoint
   }
 
+  private static func planner(_ config: ConfigurationReader) -> Architectures.FolderPlanner? {
+    config.value("model_type")?.text.flatMap { Architectures.folder[$0] }
+  }
+
+  /// The error of a model type that is not in the list, with all else that is unsupported.
+  private static func unknownModel(
+    _ config: ConfigurationReader, undecodable: [String]
+  ) -> ImportError {
+    let supported = Architectures.folder.keys.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
+    if let type = config.value("model_type") {
+      config.report("model_type", type, supported: supported)
+    } else {
+      config.report("config.json: no model_type (supported: \(supported))")
+    }
+    config.reportUnread()
+    return .unsupported(config.problems + undecodable)
+  }
+
   /// The decoder that config.json describes. Everything unsupported is in one error.
   static func source(
     _ config: ConfigurationReader, _ catalog: TensorCatalog
   ) throws(ImportError) -> DecoderSource {
-    guard let type = config.value("model_type")?.text,
-      let planner = Architectures.folder[type]
-    else {
-      let supported = Architectures.folder.keys.sorted().map { "\"\($0)\"" }
-        .joined(separator: ", ")
-      if let type = config.value("model_type") {
-        config.report("model_type", type, supported: supported)
-      } else {
-        config.report("config.json: no model_type (supported: \(supported))")
-      }
-      config.reportUnread()
-      throw .unsupported(config.problems + catalog.undecodable())
+    guard let planner = planner(config) else {
+      throw unknownModel(config, undecodable: catalog.undecodable())
     }
     var plan: DecoderPlan
     do throws(ImportError) {

@@ -68,7 +68,11 @@ struct VisionSource {
       return (TensorCatalog(files, place: folder), files.files.map { SourceFile($0.file) })
     }
     let all = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    let names = all.filter { weightExtensions.contains(URL(fileURLWithPath: $0).pathExtension) }
+    // A .bin may be anything but for the name that transformers gave it once.
+    let names = all.filter {
+      let ending = URL(fileURLWithPath: $0).pathExtension
+      return weightExtensions.contains(ending) && ending != "bin" || $0 == "pytorch_model.bin"
+    }
     guard names.count == 1, let name = names.first else {
       throw .unreadable(
         file: folder,
