@@ -34,6 +34,11 @@ if !embedded {
     .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(
+      name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .target(
+      name: "CImageFiles", dependencies: ["CJPEG", "CPNG"], linkerSettings: [.linkedLibrary("z")]),
     .target(name: "CurtaPlatform", dependencies: ["CCurta"]),
   ]
 
@@ -49,7 +54,10 @@ if !embedded {
       dependencies: ["CurtaImport", "CurtaQuantize", "CurtaWrite", "CurtaFormat", "CurtaRuntime"]),
     .target(
       name: "CurtaEvaluate",
-      dependencies: ["CurtaCompile", "CurtaImport", "CurtaTensor", "CurtaRuntime", "CurtaPlatform"]),
+      dependencies: [
+        "CurtaCompile", "CurtaImport", "CurtaTensor", "CurtaRuntime", "CurtaPlatform",
+        "CImageFiles",
+      ]),
   ]
 
   // MARK: - Tools

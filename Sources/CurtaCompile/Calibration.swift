@@ -57,7 +57,7 @@ enum Calibration {
 }
 
 /// The generator of `Formats/curta-arithmetic.md` section 7.
-private struct RandomNumbers {
+struct RandomNumbers {
   private var state: UInt64
 
   init(seed: UInt64) {
@@ -83,7 +83,8 @@ struct ActivationRanges {
   private let maximum: (ActivationSite, Int) -> Float
 
   init(
-    residual: Float, epsilon: Float, maximum: @escaping (ActivationSite, Int) -> Float = { _, _ in 1 }
+    residual: Float, epsilon: Float,
+    maximum: @escaping (ActivationSite, Int) -> Float = { _, _ in 1 }
   ) {
     self.residual = FixedPoint(largest: residual, epsilon: epsilon)
     self.epsilon = epsilon

@@ -4,17 +4,35 @@
 import CurtaFormat
 import CurtaImport
 import CurtaQuantize
+import CurtaTensor
 import CurtaWrite
 import Foundation
 
 /// A conversion: what to read, how to quantize it.
 public struct Conversion: Sendable {
-  /// A Hugging Face folder, a GGUF file or a llama2.c `.bin`.
+  /// A Hugging Face folder, a GGUF file, a llama2.c `.bin` or the weights of a vision transformer.
   public var source: String
   /// A tokenizer to use instead of the one beside the weights.
   public var tokenizer: String?
   public var recipe: Recipe
   public var codec: CodecChoice
+  public var vision = VisionOptions()
+
+  /// What a vision transformer is asked for.
+  public struct VisionOptions: Sendable {
+    /// A file that says what weights alone do not, in place of the one beside them.
+    public var configuration: String?
+    /// Edge of the square images; nil: the checkpoint's.
+    public var imageSize: Int?
+    /// Whether the head is left out.
+    public var features = false
+
+    /// Throws `ImportError`.
+    func load(_ source: String) throws(ImportError) -> VisionCheckpoint {
+      try loadVisionCheckpoint(
+        source, configuration: configuration, imageSize: imageSize, features: features)
+    }
+  }
 
   public init(
     source: String, tokenizer: String? = nil, recipe: Recipe, codec: CodecChoice = .auto
@@ -27,7 +45,10 @@ public struct Conversion: Sendable {
 
   /// Sizes that the file will have before compression. Throws `ImportError`, `ConversionError`.
   public func plan() throws -> ConversionPlan {
-    try ConversionPlan(loadCheckpoint(source, tokenizer: tokenizer), recipe: recipe)
+    if isVisionCheckpoint(source) {
+      return try ConversionPlan(vision.load(source), recipe: recipe)
+    }
+    return try ConversionPlan(loadCheckpoint(source, tokenizer: tokenizer), recipe: recipe)
   }
 
   /// Converts and writes `output`, which appears whole or not at all.
@@ -43,13 +64,20 @@ public struct Conversion: Sendable {
     let start = clock.now
     progress(.reading)
     try Conversion.checkTarget(output)
-    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer)
-    let target = URL(fileURLWithPath: output).resolvingSymlinksInPath().path
-    for file in checkpoint.sourceFiles
-    where URL(fileURLWithPath: file.path).resolvingSymlinksInPath().path == target {
-      throw WriteError.system(
-        operation: "write", path: output, reason: "it is a file of the checkpoint")
+    if isVisionCheckpoint(source) {
+      let checkpoint = try vision.load(source)
+      try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
+      let contents = try Conversion.contents(
+        checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
+      progress(.writing)
+      return ConversionReport(
+        sizes: try writeCurta(contents, to: output, codec: codec, verify: check),
+        recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
+        float32Bytes: 4 * checkpoint.weights.parameterCount, duration: clock.now - start,
+        notes: checkpoint.notes)
     }
+    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer)
+    try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
     let contents = try Conversion.contents(
       checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
     progress(.writing)
@@ -58,6 +86,17 @@ public struct Conversion: Sendable {
       sizes: sizes, recipe: recipe.name, parameters: checkpoint.source.parameterCount,
       float32Bytes: checkpoint.floatBytes, duration: clock.now - start,
       chatNote: checkpoint.chat.note)
+  }
+
+  /// A conversion does not write over what it reads. Throws `WriteError`.
+  private static func check(
+    _ output: String, isNoneOf files: [SourceFile]
+  ) throws(WriteError) {
+    let target = URL(fileURLWithPath: output).resolvingSymlinksInPath().path
+    for file in files
+    where URL(fileURLWithPath: file.path).resolvingSymlinksInPath().path == target {
+      throw .system(operation: "write", path: output, reason: "it is a file of the checkpoint")
+    }
   }
 
   /// Says before the work begins that it could not be written. Throws `WriteError`.
@@ -94,10 +133,37 @@ public struct Conversion: Sendable {
       tensors: lowered.tensors, program: lowered.program)
   }
 
+  /// The same of a vision transformer.
+  static func contents(
+    _ checkpoint: VisionCheckpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
+    progress: (ConversionStage) -> Void = { _ in }
+  ) throws -> FileContents {
+    let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    return try contents(
+      checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec, progress: progress)
+  }
+
+  /// Everything that goes into the file of a vision transformer in memory. `images`, of the model's
+  /// size, are measured besides the drawn ones to place the fixed points.
+  public static func contents(
+    _ weights: VisionWeights, metadata: [String: MetadataValue] = [:], recipe: Recipe,
+    codec: CodecChoice = .auto, images: [[UInt8]] = [],
+    progress: (ConversionStage) -> Void = { _ in }
+  ) throws -> FileContents {
+    let lowered = try withoutActuallyEscaping(progress) { progress in
+      try VisionLowering(
+        weights: weights, recipe: recipe, codec: codec, images: images, progress: progress
+      ).run()
+    }
+    return FileContents(
+      metadata: metadata.merging(Provenance.visionMetadata(weights.description)) { own, _ in own },
+      tokenizer: nil, tensors: lowered.tensors, program: lowered.program)
+  }
+
   /// Name of the source without its folder and ending.
   private var modelName: String {
     let url = URL(fileURLWithPath: source).standardizedFileURL
-    return ["bin", "gguf"].contains(url.pathExtension)
+    return ["bin", "gguf", "safetensors", "pth", "pt"].contains(url.pathExtension)
       ? url.deletingPathExtension().lastPathComponent : url.lastPathComponent
   }
 
@@ -120,7 +186,9 @@ public struct ConversionReport: Sendable {
   public var float32Bytes: Int
   public var duration: Duration
   /// What the chat template has that the file has not; nil when nothing is left out.
-  public var chatNote: String?
+  public var chatNote: String? = nil
+  /// What else a person should know of the import.
+  public var notes: [String] = []
 
   /// How many times smaller the file is than its parameters as float32.
   public var ratio: Double { Double(float32Bytes) / Double(sizes.fileSize) }

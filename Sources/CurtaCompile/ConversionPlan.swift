@@ -33,7 +33,24 @@ public struct ConversionPlan: Sendable, Equatable {
   public init(_ checkpoint: Checkpoint, recipe: Recipe) throws {
     let d = checkpoint.source.description.withoutNormBiases
     try d.checkLimits()
-    tensors = TensorInventory(d).tensors.map { tensor in
+    tensors = Self.tensors(TensorInventory(d).tensors, recipe)
+    tokenizerBytes = try tokenizerSection(of: checkpoint).count
+    parameters = checkpoint.source.parameterCount
+    float32Bytes = checkpoint.floatBytes
+  }
+
+  /// The plan of a vision transformer. Throws `ConversionError`.
+  init(_ checkpoint: VisionCheckpoint, recipe: Recipe) throws {
+    let weights = checkpoint.weights
+    try weights.description.checkLimits()
+    tensors = Self.tensors(VisionInventory(FoldedVision(weights)).tensors, recipe)
+    tokenizerBytes = 0
+    parameters = weights.parameterCount
+    float32Bytes = 4 * weights.parameterCount
+  }
+
+  private static func tensors(_ planned: [PlannedTensor], _ recipe: Recipe) -> [Tensor] {
+    planned.map { tensor in
       guard let role = tensor.role else {
         return Tensor(
           name: tensor.name, rows: tensor.rows, columns: tensor.columns, bits: 32, group: 0,
@@ -45,8 +62,5 @@ public struct ConversionPlan: Sendable, Equatable {
         group: rule.group,
         bytes: recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role))
     }
-    tokenizerBytes = try tokenizerSection(of: checkpoint).count
-    parameters = checkpoint.source.parameterCount
-    float32Bytes = checkpoint.floatBytes
   }
 }

@@ -1,4 +1,4 @@
-// What the format cannot hold of a decoder, all of it in one list.
+// What the format cannot hold of a model's layers, all of it in one list.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
@@ -6,8 +6,18 @@ import CurtaTensor
 import CurtaWrite
 
 extension DecoderDescription {
-  /// Lists everything about the model that passes a limit of the format. Throws `ConversionError`.
+  /// Lists everything about a decoder that passes a limit of the format. Throws `ConversionError`.
   func checkLimits() throws(ConversionError) {
+    var problems = problems
+    if !isCausal { problems.append("a model of text whose tokens see those behind them") }
+    if parts.isSuperset(of: [.normBias, .normsBehind]) {
+      problems.append("layer norms behind the sums of a model of text, with a bias")
+    }
+    guard problems.isEmpty else { throw .unsupported(problems) }
+  }
+
+  /// What of the layers and numbers passes a limit of the format.
+  var problems: [String] {
     let limits: [(String, Int, UInt32)] = [
       ("context", contextLength, Limits.context),
       ("width", width, Limits.codesWidth),
@@ -34,6 +44,6 @@ extension DecoderDescription {
     if !(-64...64).contains(factor.exponent) {
       problems.append("factor of the scores: \(scoreScale)")
     }
-    guard problems.isEmpty else { throw .unsupported(problems) }
+    return problems
   }
 }

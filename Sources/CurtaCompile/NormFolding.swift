@@ -6,12 +6,17 @@ import CurtaTensor
 extension DecoderDescription {
   /// What `DecoderSource.foldingNormBiases` leaves.
   package var withoutNormBiases: DecoderDescription {
-    guard parts.contains(.normBias), !parts.contains(.postNorms) else { return self }
+    guard foldsNormBiases else { return self }
     var folded = self
     folded.parts.remove(.normBias)
     folded.parts.formUnion([.queryBias, .keyBias, .valueBias, .upBias, .headBias])
     if folded.parts.contains(.gate) { folded.parts.insert(.gateBias) }
     return folded
+  }
+
+  /// Whether linear layers alone read what the norms give.
+  var foldsNormBiases: Bool {
+    parts.contains(.normBias) && parts.isDisjoint(with: [.postNorms, .normsBehind])
   }
 }
 
@@ -21,11 +26,11 @@ extension DecoderSource {
   /// The norms of the integer program have no bias, so that their rows need one scale only. A
   /// decoder with post norms, whose results no linear layer reads, keeps them; `Lowering` refuses it.
   func foldingNormBiases() -> DecoderSource {
-    let folded = description.withoutNormBiases
-    guard folded != description else { return self }
+    let description = description
+    guard description.foldsNormBiases else { return self }
     let source = self
     return DecoderSource(
-      description: folded, parameterCount: parameterCount,
+      description: description.withoutNormBiases, parameterCount: parameterCount,
       ends: {
         var ends = try source.ends()
         let head = LinearLayer(ends.head ?? ends.embedding, bias: ends.headBias)
@@ -33,25 +38,31 @@ extension DecoderSource {
         ends.finalNorm.bias = nil
         return ends
       },
-      layer: { index in
-        var layer = try source.layer(index)
-        let attention = layer.attentionNorm.bias
-        let feedForward = layer.feedForwardNorm.map(\.bias) ?? attention
-        layer.query = layer.query.absorbing(attention)
-        layer.key = layer.key.absorbing(attention)
-        layer.value = layer.value.absorbing(attention)
-        layer.gate = layer.gate?.absorbing(feedForward)
-        layer.up = layer.up.absorbing(feedForward)
-        layer.attentionNorm.bias = nil
-        layer.feedForwardNorm?.bias = nil
-        return layer
-      })
+      layer: { try source.layer($0).foldingNormBiases(description) })
+  }
+}
+
+extension DecoderLayer {
+  /// The same layer without biases in its norms, where they can be folded.
+  func foldingNormBiases(_ d: DecoderDescription) -> DecoderLayer {
+    guard d.foldsNormBiases else { return self }
+    var layer = self
+    let attention = attentionNorm.bias
+    let feedForward = feedForwardNorm.map(\.bias) ?? attention
+    layer.query = query.absorbing(attention)
+    layer.key = key.absorbing(attention)
+    layer.value = value.absorbing(attention)
+    layer.gate = gate?.absorbing(feedForward)
+    layer.up = up.absorbing(feedForward)
+    layer.attentionNorm.bias = nil
+    layer.feedForwardNorm?.bias = nil
+    return layer
   }
 }
 
 extension LinearLayer {
   /// With W β added to the bias, in double precision.
-  fileprivate func absorbing(_ beta: [Float]?) -> LinearLayer {
+  func absorbing(_ beta: [Float]?) -> LinearLayer {
     guard let beta else { return self }
     let columns = weight.columns
     let bias = (0..<weight.rows).map { row in

@@ -1,8 +1,10 @@
-// What a file says of its origin and use: source hashes, recipe, tool, sizes, sampling, chat.
+// What a file says of its origin and use: source hashes, recipe, tool, sizes, sampling, chat, labels.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaFormat
 import CurtaImport
 import CurtaQuantize
+import CurtaTensor
 import CurtaWrite
 import Foundation
 
@@ -43,19 +45,10 @@ enum Provenance {
   static func metadata(
     _ checkpoint: Checkpoint, name: String, recipe: Recipe
   ) throws(ImportError) -> [String: MetadataValue] {
-    let listing = try listing(checkpoint.sourceFiles)
-    var hash = SHA256()
-    hash.update(Array(listing.utf8))
-    var entries: [String: MetadataValue] = [
-      "name": .text(name),
-      "source.files": .text(listing),
-      "source.hash": .text(hash.hexDigest()),
-      "recipe": .text(recipe.name),
-      "tool": .text(converterName),
-      "architecture": .text("llama"),
-      "parameters": .integer(UInt64(checkpoint.source.parameterCount)),
-      "float32.bytes": .integer(UInt64(checkpoint.floatBytes)),
-    ]
+    var entries = try origin(checkpoint.sourceFiles, name, recipe)
+    entries["architecture"] = .text("llama")
+    entries["parameters"] = .integer(UInt64(checkpoint.source.parameterCount))
+    entries["float32.bytes"] = .integer(UInt64(checkpoint.floatBytes))
     let defaults = checkpoint.defaults
     if let temperature = defaults.temperature {
       entries["sampling.temperature.q16"] = .integer(UInt64((temperature * 0x1p16).rounded()))
@@ -69,5 +62,45 @@ enum Provenance {
       for (key, text) in chat.textEntries { entries[key] = .text(text) }
     }
     return entries
+  }
+
+  /// The same of a vision transformer; `visionMetadata` comes besides.
+  static func metadata(
+    _ checkpoint: VisionCheckpoint, name: String, recipe: Recipe
+  ) throws(ImportError) -> [String: MetadataValue] {
+    var entries = try origin(checkpoint.sourceFiles, name, recipe)
+    let parameters = UInt64(checkpoint.weights.parameterCount)
+    entries["architecture"] = .text("vit")
+    entries["parameters"] = .integer(parameters)
+    entries["float32.bytes"] = .integer(4 * parameters)
+    return entries
+  }
+
+  /// What the rows of output are: `output`, and the names of `labels` line by line, where there are
+  /// any and they fit.
+  static func visionMetadata(_ d: VisionDescription) -> [String: MetadataValue] {
+    var entries: [String: MetadataValue] = ["output": .text(d.hasHead ? "labels" : "features")]
+    // A name is one line of text without NUL.
+    let names = d.labels.map { label in
+      String(label.map { $0.isNewline || $0 == "\0" ? " " : $0 })
+    }
+    let text = names.joined(separator: "\n")
+    if d.hasHead, !names.isEmpty, text.utf8.count <= Int(Limits.text) {
+      entries["labels"] = .text(text)
+    }
+    return entries
+  }
+
+  /// Where a file comes from.
+  private static func origin(
+    _ files: [SourceFile], _ name: String, _ recipe: Recipe
+  ) throws(ImportError) -> [String: MetadataValue] {
+    let listing = try listing(files)
+    var hash = SHA256()
+    hash.update(Array(listing.utf8))
+    return [
+      "name": .text(name), "source.files": .text(listing), "source.hash": .text(hash.hexDigest()),
+      "recipe": .text(recipe.name), "tool": .text(converterName),
+    ]
   }
 }

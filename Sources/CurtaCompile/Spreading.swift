@@ -52,7 +52,7 @@ public struct Spreading: Equatable, Sendable {
     case .embedding, .head, .query, .key, .value, .gate, .up: model
     case .output: attention
     case .down: feedForward
-    case .norm, .bias, .position: 0
+    case .norm, .bias, .position, .patch: 0
     }
   }
 

@@ -11,6 +11,26 @@ package struct PlannedTensor: Sendable {
   package let role: TensorRole?
   package let rows: Int
   package let columns: Int
+  /// Size of the Hadamard blocks of the rows that it multiplies; 0 is none.
+  package let block: Int
+}
+
+/// Where the tensors of the layers are in a file.
+package struct LayerPlaces: Sendable {
+  /// What every layer has, in the order of the file.
+  package let parts: [LayerPart]
+  /// Place of the first tensor of the first layer.
+  let first: Int
+  /// Place of the first table of phases.
+  let phases: Int
+
+  /// Place of a tensor of a layer; nil where there is none.
+  package func index(_ part: LayerPart, layer: Int) -> Int? {
+    parts.firstIndex(of: part).map { first + layer * parts.count + $0 }
+  }
+
+  /// Place of the phases of a rotary table.
+  func phases(_ table: Int) -> Int { phases + table }
 }
 
 /// The tensors of a decoder in the order of the file, and where each is.
@@ -19,30 +39,34 @@ package struct PlannedTensor: Sendable {
 package struct TensorInventory: Sendable {
   package let tensors: [PlannedTensor]
   package let firstParts: [EndPart]
-  package let layerParts: [LayerPart]
+  package let layers: LayerPlaces
   package let lastParts: [EndPart]
   private let d: DecoderDescription
 
   package init(_ d: DecoderDescription) {
     self.d = d
     firstParts = [.embedding, .positions].filter { $0.isPresent(in: d) }
-    layerParts = LayerPart.allCases.filter { $0.isPresent(in: d.parts) }
+    let layerParts = LayerPart.present(in: d.parts)
     lastParts = [.finalNorm, .head, .headBias].filter { $0.isPresent(in: d) }
-    var tensors = firstParts.map { $0.planned(d) }
-    for layer in 0..<d.layers { tensors += layerParts.map { $0.planned(d, layer: layer) } }
-    tensors += lastParts.map { $0.planned(d) }
+    let spreading = Spreading(d)
+    var tensors = firstParts.map { $0.planned(d, spreading) }
+    for layer in 0..<d.layers {
+      tensors += layerParts.map { $0.planned(d, spreading, layer: layer) }
+    }
+    tensors += lastParts.map { $0.planned(d, spreading) }
+    layers = LayerPlaces(parts: layerParts, first: firstParts.count, phases: tensors.count)
     for (index, table) in d.rotary.enumerated() {
       tensors.append(
         PlannedTensor(
           name: d.rotary.count == 1 ? "rotary_phases" : "rotary_phases.\(index)", role: nil,
-          rows: 1, columns: table.frequencies.count))
+          rows: 1, columns: table.frequencies.count, block: 0))
     }
     self.tensors = tensors
   }
 
   /// Place of a tensor of a layer; nil where the decoder has none.
   package func index(_ part: LayerPart, layer: Int) -> Int? {
-    layerParts.firstIndex(of: part).map { firstParts.count + layer * layerParts.count + $0 }
+    layers.index(part, layer: layer)
   }
 
   /// Place of a tensor outside the layers; nil where the decoder has none.
@@ -52,10 +76,10 @@ package struct TensorInventory: Sendable {
     return last.map { firstParts.count + d.layers * layerParts.count + $0 }
   }
 
+  package var layerParts: [LayerPart] { layers.parts }
   package var embedding: Int { 0 }
   /// A tied head is the embedding.
   package var head: Int { index(.head) ?? embedding }
-  package func phases(_ table: Int) -> Int { tensors.count - d.rotary.count + table }
 }
 
 /// A tensor outside the layers.
@@ -75,7 +99,7 @@ package enum EndPart: String {
     }
   }
 
-  package func planned(_ d: DecoderDescription) -> PlannedTensor {
+  package func planned(_ d: DecoderDescription, _ spreading: Spreading) -> PlannedTensor {
     let (role, rows, columns): (TensorRole, Int, Int) =
       switch self {
       case .embedding: (.embedding, d.vocabularySize, d.width)
@@ -84,7 +108,8 @@ package enum EndPart: String {
       case .head: (.head, d.vocabularySize, d.width)
       case .headBias: (.bias, 1, d.vocabularySize)
       }
-    return PlannedTensor(name: rawValue, role: role, rows: rows, columns: columns)
+    return PlannedTensor(
+      name: rawValue, role: role, rows: rows, columns: columns, block: spreading.block(of: role))
   }
 
   /// Its values; the decoder has it.
@@ -113,6 +138,7 @@ package enum EndPart: String {
 /// A tensor of a layer, in the order of the file.
 package enum LayerPart: String, CaseIterable {
   case attentionNorm = "attention_norm"
+  case attentionNormBias = "attention_norm_bias"
   case query
   case queryBias = "query_bias"
   case queryNorm = "query_norm"
@@ -125,6 +151,7 @@ package enum LayerPart: String, CaseIterable {
   case outputBias = "output_bias"
   case attentionPostNorm = "attention_post_norm"
   case feedForwardNorm = "feed_forward_norm"
+  case feedForwardNormBias = "feed_forward_norm_bias"
   case gate
   case gateBias = "gate_bias"
   case up
@@ -133,9 +160,16 @@ package enum LayerPart: String, CaseIterable {
   case downBias = "down_bias"
   case feedForwardPostNorm = "feed_forward_post_norm"
 
+  /// What layers have whose norms' biases are folded where they can be.
+  static func present(in parts: DecoderParts) -> [LayerPart] {
+    allCases.filter { $0.isPresent(in: parts) }
+  }
+
   package func isPresent(in parts: DecoderParts) -> Bool {
     switch self {
     case .attentionNorm, .query, .key, .value, .output, .up, .down: true
+    case .attentionNormBias, .feedForwardNormBias:
+      parts.isSuperset(of: [.normBias, .normsBehind])
     case .queryBias: parts.contains(.queryBias)
     case .keyBias: parts.contains(.keyBias)
     case .valueBias: parts.contains(.valueBias)
@@ -150,7 +184,9 @@ package enum LayerPart: String, CaseIterable {
     }
   }
 
-  package func planned(_ d: DecoderDescription, layer: Int) -> PlannedTensor {
+  package func planned(
+    _ d: DecoderDescription, _ spreading: Spreading, layer: Int
+  ) -> PlannedTensor {
     let (role, rows, columns): (TensorRole, Int, Int) =
       switch self {
       case .attentionNorm, .attentionPostNorm, .feedForwardNorm, .feedForwardPostNorm:
@@ -165,17 +201,20 @@ package enum LayerPart: String, CaseIterable {
       case .down: (.down, d.width, d.feedForwardWidth)
       case .queryBias: (.bias, 1, d.queryWidth)
       case .keyBias, .valueBias: (.bias, 1, d.keyValueWidth)
-      case .outputBias, .downBias: (.bias, 1, d.width)
+      case .outputBias, .downBias, .attentionNormBias, .feedForwardNormBias: (.bias, 1, d.width)
       case .gateBias, .upBias: (.bias, 1, d.feedForwardWidth)
       }
     return PlannedTensor(
-      name: "layers.\(layer).\(rawValue)", role: role, rows: rows, columns: columns)
+      name: "layers.\(layer).\(rawValue)", role: role, rows: rows, columns: columns,
+      block: spreading.block(of: role))
   }
 
   /// Its values; the layer has it.
   package func values(_ layer: DecoderLayer) -> Matrix {
     switch self {
     case .attentionNorm: Matrix(row: layer.attentionNorm.weight)
+    case .attentionNormBias: Matrix(row: layer.attentionNorm.bias!)
+    case .feedForwardNormBias: Matrix(row: layer.feedForwardNorm!.bias!)
     case .query: layer.query.weight
     case .queryBias: Matrix(row: layer.query.bias!)
     case .queryNorm: Matrix(row: layer.queryNorm!)
@@ -202,6 +241,8 @@ package enum LayerPart: String, CaseIterable {
   package func set(_ values: Matrix, in layer: inout DecoderLayer) {
     switch self {
     case .attentionNorm: layer.attentionNorm = NormLayer(values.values)
+    case .attentionNormBias: layer.attentionNorm.bias = values.values
+    case .feedForwardNormBias: layer.feedForwardNorm!.bias = values.values
     case .query: layer.query.weight = values
     case .queryBias: layer.query.bias = values.values
     case .queryNorm: layer.queryNorm = values.values
@@ -227,7 +268,7 @@ package enum LayerPart: String, CaseIterable {
 
 extension Matrix {
   /// A vector as a matrix of one row.
-  fileprivate init(row values: [Float]) {
+  init(row values: [Float]) {
     self.init(rows: 1, columns: values.count, values: values)
   }
 }

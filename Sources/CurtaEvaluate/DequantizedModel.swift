@@ -29,10 +29,10 @@ public struct DequantizedModel {
       let tensor = try table[UInt32(place)]
       let name = UnsafeRawBufferPointer(start: tensor.name.base, count: tensor.name.count)
       guard name.elementsEqual(planned.name.utf8), Int(tensor.rows) == planned.rows,
-        Int(tensor.columns) == planned.columns, let role = planned.role
+        Int(tensor.columns) == planned.columns, planned.role != nil
       else { throw DequantizedModel.otherModel }
       let values = try TensorReader(file, tensor).matrix()
-      return Spreading.turnedBack(values, block: spreading.block(of: role))
+      return Spreading.turnedBack(values, block: planned.block)
     }
 
     let none = LinearLayer(Matrix(rows: 0, columns: 0))

@@ -15,6 +15,8 @@ public enum HostError: Error, Equatable, Sendable {
   case memory(needed: UInt64, available: UInt64)
   /// The threads could not be started.
   case threads(UInt32)
+  /// A picture that cannot be read: why.
+  case image(path: String, reason: String)
   /// What was asked for does not fit this file or text.
   case request(String)
 }

@@ -53,7 +53,8 @@ struct LayerComparison {
       }
       errors.append(
         LayerError(
-          layer: index, own: decibels(added, over: own), gathered: decibels(stream, over: gathered)))
+          layer: index, own: decibels(added, over: own), gathered: decibels(stream, over: gathered))
+      )
       progress(index + 1)
     }
     return errors

@@ -60,9 +60,15 @@ struct VisionAssembly {
     description.pooling = poolsMean ? .mean(first: prefixRows) : .row(0)
     description.normsPooledRow = !poolsMean || normsMean
 
+    var notes = preprocessing.notes
+    if let grid, (grid.height, grid.width) != (pixels.height, pixels.width) {
+      notes.append(
+        "positions are interpolated from images of \(grid.height) × \(grid.width) to "
+          + "\(pixels.height) × \(pixels.width)")
+    }
     return VisionPlan(
       architecture: naming.name, names: names, description: description,
-      interpolation: naming.interpolation, notes: preprocessing.notes)
+      interpolation: naming.interpolation, notes: notes)
   }
 
   /// The pooled row is the output; the head's tensors are nobody's business.
@@ -122,7 +128,10 @@ struct VisionAssembly {
       problems.append(
         "images of \(height) × \(width) pixels in patches of \(shape.patchHeight) × "
           + "\(shape.patchWidth) (supported: whole patches; choose another image size)")
-    } else if height / shape.patchHeight * (width / shape.patchWidth) > VisionLimit.rows {
+      return
+    }
+    let rows = shape.prefixRows + height / shape.patchHeight * (width / shape.patchWidth)
+    if rows > VisionLimit.rows || rows * shape.width > VisionLimit.tableElements {
       problems.append("images of \(height) × \(width) pixels are too many patches")
     }
   }

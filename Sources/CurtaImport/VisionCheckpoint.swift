@@ -21,7 +21,8 @@ public struct VisionCheckpoint: Sendable {
 /// Reads a vision transformer: a Hugging Face folder (vit, deit, dinov2, clip), a timm folder, or a
 /// state dict in a `.safetensors` or `.pth` file whose names are known.
 ///
-/// What weights alone do not say is in `curta-vision.json` beside them (`VisionConfiguration`).
+/// What weights alone do not say is in `curta-vision.json` beside them (`VisionConfiguration`),
+/// which stands for config.json and preprocessor_config.json where it is there.
 ///
 /// - Parameters:
 ///   - configuration: path of a file to use in place of `curta-vision.json`.
@@ -55,7 +56,10 @@ public func isVisionCheckpoint(_ path: String) -> Bool {
   if FileManager.default.fileExists(atPath: path + "/" + VisionConfiguration.fileName) {
     return true
   }
-  guard let config = try? StrictJSON.file(path + "/config.json") else { return false }
+  guard let config = try? StrictJSON.file(path + "/config.json") else {
+    guard let (catalog, _) = try? VisionSource.weights(folder: path) else { return false }
+    return VisionNaming.find(catalog.has) != nil
+  }
   let names =
     [config["model_type"]?.text, config["architecture"]?.text]
     + (config["architectures"]?.array ?? []).map(\.text)
@@ -74,5 +78,7 @@ enum VisionLimit {
   /// Pixels of an edge.
   static let imageEdge = 1 << 14
   /// Rows of an image, prefix and patches.
-  static let rows = 1 << 20
+  static let rows = 1 << 16
+  /// Numbers in a table of positions, also between two of its grids.
+  static let tableElements = 1 << 28
 }

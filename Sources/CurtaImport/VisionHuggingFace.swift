@@ -1,11 +1,11 @@
 // Vision transformers of Hugging Face folders, by their config.json.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaTensor
 import Foundation
 
 extension VisionSource {
-  /// The `model_type`s that are read, each with the number of heads where config.json leaves it out,
-  /// and the filter where preprocessor_config.json does.
+  /// The `model_type`s that are read, and the names of their tensors.
   private static let types: [String: VisionNaming] = [
     "vit": .huggingFaceViT, "deit": .huggingFaceViT, "dinov2": .dinov2,
     "dinov2_with_registers": .dinov2, "clip_vision_model": .clip, "clip": .clip,
@@ -44,11 +44,19 @@ extension VisionSource {
         "is \"\(type)\", but the tensors have \(naming.name) names",
         advice: "check that config.json belongs to these weights")
     }
+    let architectures = (outer.value("architectures")?.array ?? []).compactMap(\.text)
+    if names.head == nil, !options.features, !catalog.has("classifier.weight"),
+      architectures.contains(where: { $0.hasSuffix("ForImageClassification") })
+    {
+      throw .bad(
+        .missingTensor, file: catalog.place, field: "classifier.weight",
+        "is not there, but config.json says \(printableName(architectures[0], limit: 64))",
+        advice: "check that config.json belongs to these weights")
+    }
     var configuration = try VisionConfiguration(config)
     // What transformers takes where the field is absent.
     if configuration.heads == nil { configuration.heads = 12 }
     if type == "dinov2_with_registers" { naming.interpolation = .bicubicAntialiased }
-    let architectures = (outer.value("architectures")?.array ?? []).compactMap(\.text)
     if naming.name == VisionNaming.clip.name, catalog.has("classifier.weight") {
       // CLIPForImageClassification: the mean of the patches, without a norm.
       let (ignored, norm) = (names.ignored, names.prefix + "post_layernorm.")
@@ -65,14 +73,13 @@ extension VisionSource {
         "\(head.weight): a head over the class token and the mean of the patches "
           + "(supported: features alone)")
     }
-    let absentFilter = type == "vit" ? "bilinear" : "bicubic"
+    let absentFilter = type == "vit" ? ImageFilter.bilinear : .bicubic
     let assembly = VisionAssembly(
       catalog: catalog, naming: naming, names: names, configuration: configuration,
       file: outer.path,
       preprocessing: { (channels) throws(ImportError) in
         try VisionPreprocessing(
-          preparation, channels: channels,
-          absentFilter: absentFilter == "bilinear" ? .bilinear : .bicubic)
+          preparation, channels: channels, absentFilter: absentFilter)
       }, options: options, givesFeatures: names.head == "visual_projection",
       ignoresHead: { $0.hasPrefix("cls_classifier.") || $0.hasPrefix("distillation_classifier.") })
     var notes: [String] = []

@@ -212,6 +212,9 @@ struct VisionReader {
         "\(stored) positions are those of no square grid behind \(d.prefixRows) tokens",
         advice: "give the image_size that the weights were made for")
     }
+    guard source.rows * grid.columns <= VisionLimit.tableElements / body.width else {
+      throw .unsupported(["\(name): positions of so large a grid cannot be interpolated"])
+    }
     var values = VisionPositions.prefix(
       table, stored: source.prefix, rows: d.prefixRows, width: body.width)
     let patches = Array(table[(source.prefix * body.width)...])

@@ -59,7 +59,7 @@ struct VisionSource {
   }
 
   /// model.safetensors with its shards, or the only file of weights in a folder.
-  private static func weights(
+  static func weights(
     folder: String
   ) throws(ImportError) -> (TensorCatalog, [SourceFile]) {
     for name in [SafetensorsFolder.singleName, SafetensorsFolder.indexName]

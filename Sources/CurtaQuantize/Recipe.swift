@@ -3,7 +3,7 @@
 
 import Foundation
 
-/// What a tensor does in a decoder.
+/// What a tensor does in a model.
 public enum TensorRole: String, Sendable, Hashable, CaseIterable, Codable {
   case embedding
   case query
@@ -16,7 +16,11 @@ public enum TensorRole: String, Sendable, Hashable, CaseIterable, Codable {
   case head
   /// Learned positions: the rule of the embedding unless a recipe says otherwise.
   case position
+  /// What patches of pixels are multiplied by: the rule of the embedding unless a recipe says
+  /// otherwise.
+  case patch
   case norm
+  /// What is added: biases, and the prefix and positions of an image.
   case bias
 }
 
@@ -67,7 +71,7 @@ public struct Recipe: Sendable, Equatable {
   public func rule(for role: TensorRole) -> TensorRule {
     switch role {
     case .norm, .bias: TensorRule(bits: 16)
-    case .position: rules[.position] ?? rules[.embedding] ?? standard
+    case .position, .patch: rules[role] ?? rules[.embedding] ?? standard
     default: rules[role] ?? standard
     }
   }
@@ -81,6 +85,13 @@ extension Recipe {
     name: "w8", description: "8-bit weights, one scale a row, searched clipping",
     standard: TensorRule(bits: 8))
 
+  /// 6-bit codes in groups of 64; embedding and head in 8 bits.
+  public static let w6 = Recipe(
+    name: "w6",
+    description: "6-bit weights in groups of 64, embedding and head in 8 bits, searched clipping",
+    standard: TensorRule(bits: 6, group: 64),
+    rules: [.embedding: TensorRule(bits: 8), .head: TensorRule(bits: 8)])
+
   /// 4-bit codes in groups of 32; embedding and head in 6 bits.
   public static let w4 = Recipe(
     name: "w4",
@@ -90,7 +101,7 @@ extension Recipe {
       .embedding: TensorRule(bits: 6, group: 64), .head: TensorRule(bits: 6, group: 64),
     ])
 
-  public static let builtIn = [w8, w4]
+  public static let builtIn = [w8, w6, w4]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.
   ///

@@ -56,7 +56,9 @@ extension LayerRunner {
         cache.values.withUnsafeBufferPointer { values in
           for head in 0..<d.queryHeads {
             let shared = head / (d.queryHeads / d.keyValueHeads) * d.headWidth
-            func panel(_ base: UnsafeBufferPointer<Float>, _ offset: Int, _ rows: Int, _ stride: Int)
+            func panel(
+              _ base: UnsafeBufferPointer<Float>, _ offset: Int, _ rows: Int, _ stride: Int
+            )
               -> FloatPanel
             {
               FloatPanel(

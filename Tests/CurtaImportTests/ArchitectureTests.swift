@@ -14,7 +14,7 @@ import Testing
   @Test(arguments: TinyModels.recordedNames)
   func logitsEqualTransformers(_ name: String) throws {
     let worst = try TinyModels.worstError(TinyModels.recorded.appendingPathComponent(name))
-    print("architecture \(name): largest error of a logit \(worst)")
+    print("MEASURED error.\(name) \(worst)")
     #expect(worst <= Self.tolerance)
   }
 
@@ -51,7 +51,7 @@ import Testing
       #expect(names.count >= 20)
       for name in names {
         let worst = try TinyModels.worstError(folder.appendingPathComponent(name))
-        print("architecture \(name) (made now): largest error of a logit \(worst)")
+        print("MEASURED error.\(name) \(worst)")
         #expect(worst <= Self.tolerance, "\(name)")
       }
       let other = folder.appendingPathComponent("gguf")

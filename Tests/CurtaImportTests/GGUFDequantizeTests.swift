@@ -62,7 +62,7 @@ extension Python {
         different.isEmpty,
         "\(type.name), seed \(seed): \(different.count) of \(decoded.count), first \(different.first ?? -1)"
       )
-      print("\(type.name): \(decoded.count) values bit-equal to gguf")
+      print("MEASURED gguf.\(type.name) \(different.count)")
     }
   }
 

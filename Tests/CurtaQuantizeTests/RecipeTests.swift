@@ -20,6 +20,11 @@ import Testing
     #expect(w4.rule(for: .embedding) == TensorRule(bits: 6, group: 64))
     #expect(w4.rule(for: .head) == TensorRule(bits: 6, group: 64))
     #expect(w4.rule(for: .position) == w4.rule(for: .embedding))
+    #expect(w4.rule(for: .patch) == w4.rule(for: .embedding))
+    let w6 = try Recipe.load("w6")
+    #expect(w6.rule(for: .down) == TensorRule(bits: 6, group: 64))
+    #expect(w6.rule(for: .patch) == TensorRule(bits: 8))
+    #expect(w6.rule(for: .head) == TensorRule(bits: 8))
     #expect(w4.rule(for: .norm) == TensorRule(bits: 16))
     #expect(w4.rule(for: .bias) == TensorRule(bits: 16))
   }
@@ -77,7 +82,7 @@ import Testing
 
   @Test func anUnknownNameListsTheRecipes() {
     let error = #expect(throws: RecipeError.self) { try Recipe.load("w5") }
-    #expect(error?.reason.contains("w8, w4") == true)
+    #expect(error?.reason.contains("w8, w6, w4") == true)
     #expect(throws: RecipeError.self) { try Recipe.load(NSTemporaryDirectory()) }
   }
 

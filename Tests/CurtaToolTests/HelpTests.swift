@@ -6,7 +6,9 @@ import Foundation
 import Testing
 
 @Suite struct HelpTests {
-  static let commands = ["", "convert", "run", "eval", "inspect", "verify", "plan"]
+  static let commands = [
+    "", "convert", "run", "classify", "embed", "eval", "inspect", "verify", "plan",
+  ]
 
   @Test(arguments: commands)
   func helpIsAsRecorded(command: String) throws {

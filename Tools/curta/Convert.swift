@@ -26,15 +26,17 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Turn a checkpoint into a .curta file.",
     discussion: """
-      The source is a Hugging Face folder of a Llama (config.json, *.safetensors, \
-      tokenizer.json) or a llama2.c .bin with its tokenizer beside it. The same source and \
-      recipe give the same bytes.
+      The source is a Hugging Face folder (config.json, *.safetensors, tokenizer.json), a GGUF \
+      file, a llama2.c .bin with its tokenizer beside it, or a vision transformer: a folder of \
+      Hugging Face or timm, or its weights alone (.safetensors, .pth). The same source and recipe \
+      give the same bytes.
 
-      EXAMPLE:
+      EXAMPLES:
         curta convert Examples/models/curta-stories -o stories.curta --recipe w8
+        curta convert vit-folder -o vit.curta --recipe w6
       """)
 
-  @Argument(help: "The checkpoint: a folder or a .bin file.")
+  @Argument(help: "The checkpoint: a folder or a file.")
   var source: String
 
   @Option(name: .shortAndLong, help: "The file to write; needed unless --dry-run.")
@@ -42,11 +44,26 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "w8, w4, or the path of a recipe in JSON.", valueName: "name"))
+      "w8, w6, w4, or the path of a recipe in JSON.", valueName: "name"))
   var recipe: String
 
   @Option(help: "A tokenizer.json or tokenizer .bin to use instead of the one beside the weights.")
   var tokenizer: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of images: edge of the square that the model takes; positions are interpolated.",
+      valueName: "pixels"))
+  var imageSize: Int?
+
+  @Flag(help: "Of images: leave out the head; the file gives features.")
+  var features = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Of images: what weights alone do not say, in place of curta-vision.json beside them.",
+      valueName: "file"))
+  var visionConfig: String?
 
   @Option(help: "How to store sections; auto takes the smallest form of each.")
   var codec: CodecName = .auto
@@ -71,9 +88,12 @@ struct Convert: ParsableCommand {
 
   func run() throws {
     try reporting {
-      let conversion = Conversion(
+      var conversion = Conversion(
         source: source, tokenizer: tokenizer, recipe: try Recipe.load(recipe),
         codec: codec.choice)
+      conversion.vision.imageSize = imageSize
+      conversion.vision.features = features
+      conversion.vision.configuration = visionConfig
       if dryRun {
         let plan = try conversion.plan()
         try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)
@@ -82,6 +102,7 @@ struct Convert: ParsableCommand {
         if let note = report.chatNote {
           Terminal.note("curta: note: chat template: \(printable(note))")
         }
+        for note in report.notes { Terminal.note("curta: note: \(printable(note))") }
         try json ? JSONOutput.print(ReportJSON(report, output: output)) : show(report, output)
       }
     }

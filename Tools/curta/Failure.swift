@@ -66,6 +66,7 @@ struct Failure {
           + " \(grouped(available)); lower --context (curta plan FILE shows what takes how much)")
     case .threads(let count):
       Failure(.failed, "\(count) threads cannot be started; lower --threads")
+    case .image(let path, let reason): Failure(.badFile, "\(path): \(reason)")
     case .request(let reason): Failure(.failed, reason)
     }
   }

@@ -56,6 +56,12 @@ struct Plan: ParsableCommand {
     }
     Terminal.write(table.text)
     Terminal.line()
+    // Of images nothing is cut into chunks.
+    guard plan.chunk > 0 else {
+      return Terminal.line(
+        "images of \(plan.context) rows, \(plan.outputs) in a step, threads \(plan.threads),"
+          + " numbers in a row of output \(plan.vocabulary)")
+    }
     Terminal.line(
       "context \(plan.context), chunk \(plan.chunk), outputs \(plan.outputs),"
         + " threads \(plan.threads), vocabulary \(plan.vocabulary)")

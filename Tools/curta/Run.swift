@@ -127,6 +127,10 @@ struct Run: ParsableCommand {
       let start = clock.now
       let mapping = try FileMapping(file)
       let session = try HostSession(mapping, options(mapping))
+      guard session.session.image == nil else {
+        throw HostError.request(
+          "\(mapping.path) takes images, not text; use curta classify or curta embed")
+      }
       let form: RunLoop.Form =
         json ? .events(ids: tokens != nil) : tokens != nil ? .ids : .text
       var loop = RunLoop(session, form: form, hashes: logitsHash, load: clock.now - start)

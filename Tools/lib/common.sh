@@ -115,7 +115,9 @@ need_swift() {
 need_commands() {
   need_swift
   case $1 in
-    convert) need_packages pkg-config libzstd-dev liblz4-dev libopenblas-dev ;;
+    convert)
+      need_packages pkg-config libzstd-dev liblz4-dev libopenblas-dev libjpeg62-turbo-dev libpng-dev
+      ;;
     build-static)
       need_packages binutils-aarch64-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross
       ;;

@@ -47,6 +47,13 @@ extension Session {
     }
   }
 
+  /// Image `index` as the program sees it, [height][width][channels]; nil when there is none.
+  public func pixels(_ index: Int) -> UnsafeBufferPointer<UInt8>? {
+    guard let image, index >= 0, index < outputs else { return nil }
+    let base = state.pointee.shared(state.pointee.scratch.pixels, UInt8.self)
+    return UnsafeBufferPointer(start: base + index * Int(image.bytes), count: Int(image.bytes))
+  }
+
   private static func copy(
     _ source: PixelSource, channels: Int, to out: UnsafeMutablePointer<UInt8>
   ) {

@@ -5,8 +5,14 @@ import CurtaFormat
 import CurtaTensor
 import CurtaWrite
 
-extension DecoderProgram {
+extension ProgramBuilder {
   mutating func appendLayer(_ index: Int) {
+    guard !d.parts.contains(.normsBehind) else {
+      appendAttention(index, appendCodes())
+      appendNormBehind(.attentionNorm, .attentionNormBias, index)
+      appendFeedForward(index, appendCodes())
+      return appendNormBehind(.feedForwardNorm, .feedForwardNormBias, index)
+    }
     let input = appendNorm(.attentionNorm, index)
     guard d.parts.contains(.parallel) else {
       appendAttention(index, input)
@@ -28,6 +34,27 @@ extension DecoderProgram {
         input: residual, gamma: tensors.index(part, layer: layer)!, out: out,
         norm: norm(ranges.residual), hadamard: spreading.model))
     return out
+  }
+
+  /// Quantized rows of the residual stream as it is.
+  private mutating func appendCodes() -> Int {
+    let out = buffer("a", .codes8(scales: 1), d.width)
+    ops.append(.quantize(input: residual, out: out, hadamard: spreading.model))
+    return out
+  }
+
+  /// x = N(x), in another buffer.
+  private mutating func appendNormBehind(_ part: LayerPart, _ bias: LayerPart, _ layer: Int) {
+    appendResidualNorm(
+      gamma: tensors.index(part, layer: layer)!, bias: tensors.index(bias, layer: layer))
+  }
+
+  /// The residual stream through a norm, in another buffer.
+  mutating func appendResidualNorm(gamma: Int, bias: Int?) {
+    let out = otherResidual
+    ops.append(.norm(input: residual, gamma: gamma, out: out, norm: norm(ranges.residual)))
+    if let bias { ops.append(.bias(input: out, bias: bias, out: out)) }
+    residual = out
   }
 
   // MARK: - Attention
