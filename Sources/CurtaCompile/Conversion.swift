@@ -14,6 +14,8 @@ public struct Conversion: Sendable {
   public var source: String
   /// A tokenizer to use instead of the one beside the weights.
   public var tokenizer: String?
+  /// The most positions of the file; nil: what the checkpoint says.
+  public var context: Int?
   public var recipe: Recipe
   public var codec: CodecChoice
   public var vision = VisionOptions()
@@ -48,7 +50,8 @@ public struct Conversion: Sendable {
     if isVisionCheckpoint(source) {
       return try ConversionPlan(vision.load(source), recipe: recipe)
     }
-    return try ConversionPlan(loadCheckpoint(source, tokenizer: tokenizer), recipe: recipe)
+    return try ConversionPlan(
+      loadCheckpoint(source, tokenizer: tokenizer, context: context), recipe: recipe)
   }
 
   /// Converts and writes `output`, which appears whole or not at all.
@@ -76,7 +79,7 @@ public struct Conversion: Sendable {
         float32Bytes: 4 * checkpoint.weights.parameterCount, duration: clock.now - start,
         notes: checkpoint.notes)
     }
-    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer)
+    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
     let contents = try Conversion.contents(
       checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
@@ -185,6 +188,11 @@ public struct ConversionReport: Sendable {
   /// Bytes of all parameters as float32.
   public var float32Bytes: Int
   public var duration: Duration
+  /// Most memory that this process has had, in bytes.
+  public var peakMemory: Int {
+    var usage = rusage()
+    return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
+  }
   /// What the chat template has that the file has not; nil when nothing is left out.
   public var chatNote: String? = nil
   /// What else a person should know of the import.

@@ -27,6 +27,7 @@ extension DecoderDescription {
       ("query heads", queryHeads, Limits.heads),
       ("width of a head", headWidth, Limits.headWidth),
       ("caches", 2 * layers, Limits.states),
+      ("vocabulary with a bias", parts.contains(.headBias) ? vocabularySize : 0, Limits.columns),
     ]
     var problems = limits.filter { $0.1 > Int($0.2) }.map { "\($0.0): \($0.1) (at most \($0.2))" }
     let caps = [

@@ -51,6 +51,11 @@ struct Convert: ParsableCommand {
   var tokenizer: String?
 
   @Option(
+    name: .shortAndLong,
+    help: "The most positions of the file (default: what the checkpoint was trained for).")
+  var context: Int?
+
+  @Option(
     help: ArgumentHelp(
       "Of images: edge of the square that the model takes; positions are interpolated.",
       valueName: "pixels"))
@@ -84,6 +89,7 @@ struct Convert: ParsableCommand {
     guard dryRun || output != nil else {
       throw ValidationError("Missing --output <output>: the file to write.")
     }
+    if let context, context < 1 { throw ValidationError("--context is at least 1.") }
   }
 
   func run() throws {
@@ -91,6 +97,7 @@ struct Convert: ParsableCommand {
       var conversion = Conversion(
         source: source, tokenizer: tokenizer, recipe: try Recipe.load(recipe),
         codec: codec.choice)
+      conversion.context = context
       conversion.vision.imageSize = imageSize
       conversion.vision.features = features
       conversion.vision.configuration = visionConfig
@@ -169,7 +176,8 @@ extension Convert {
         + " \(grouped(report.parameters)) parameters")
     Terminal.line(
       "float32: \(grouped(report.float32Bytes)) bytes, \(decimal(report.ratio, 2)) times as much;"
-        + " converted in \(decimal(seconds(report.duration), 1)) s")
+        + " converted in \(decimal(seconds(report.duration), 1)) s with at most"
+        + " \(grouped(report.peakMemory >> 20)) MiB of memory")
   }
 }
 
@@ -293,6 +301,7 @@ private struct ReportJSON: Encodable {
   let fileBytes, tensorBytes, tensorDecodedBytes, tokenizerBytes, overheadBytes: Int
   let parameters, float32Bytes: Int
   let ratio, bitsPerParameter, seconds: Double
+  let peakMemoryBytes: Int
 
   init(_ report: ConversionReport, output: String) {
     let sizes = report.sizes
@@ -314,5 +323,6 @@ private struct ReportJSON: Encodable {
     ratio = report.ratio
     bitsPerParameter = report.bitsPerParameter
     seconds = curta.seconds(report.duration)
+    peakMemoryBytes = report.peakMemory
   }
 }

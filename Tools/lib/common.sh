@@ -161,7 +161,7 @@ PY
 # The checkpoint of a model by its name.
 model_source() {
   case $1 in
-    curta-stories | curta-sort) echo "Examples/models/$1" ;;
+    curta-stories | curta-sort | vit-cifar10) echo "Examples/models/$1" ;;
     stories260k) echo ../shared/models/stories260k/stories260K.bin ;;
     stories260k-hf) echo ../shared/models/stories260k/hf ;;
     tinystories-656k) echo ../shared/models/tinystories-656k ;;
