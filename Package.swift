@@ -47,7 +47,8 @@ if !embedded {
   targets += [
     .target(name: "CurtaTensor", dependencies: ["COpenBLAS"]),
     .target(name: "CurtaImport", dependencies: ["CurtaTensor"]),
-    .target(name: "CurtaQuantize", dependencies: ["CurtaTensor", "CurtaFormat"]),
+    .target(
+      name: "CurtaQuantize", dependencies: ["CurtaTensor", "CurtaFormat", "COpenBLAS"]),
     .target(name: "CurtaWrite", dependencies: ["CurtaFormat", "CurtaPlatform", "CZstd", "CLZ4"]),
     .target(
       name: "CurtaCompile",
@@ -90,7 +91,7 @@ if !embedded {
   tests("CurtaRuntime", ["CCurta", "CurtaFormat", "CurtaKernels", "CurtaPlatform"])
   tests("CurtaTensor", exclude: ["Reference"])
   tests("CurtaImport", ["CurtaTensor", "CurtaFormat", "CurtaRuntime"], exclude: ["Reference"])
-  tests("CurtaQuantize", ["CurtaTensor"])
+  tests("CurtaQuantize", ["CurtaTensor"], exclude: ["Reference"])
   tests("CurtaWrite", ["CurtaFormat", "CurtaPlatform", "CZstd", "CLZ4"])
   tests(
     "CurtaCompile",

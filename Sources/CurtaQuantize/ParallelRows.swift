@@ -15,3 +15,16 @@ func forEachRow(_ rows: Int, _ body: (Int) -> Void) {
     }
   }
 }
+
+/// `body` of 0 ..< count, in this order, computed on all cores.
+func concurrentMap<Result: Sendable>(_ count: Int, _ body: (Int) -> Result) -> [Result] {
+  var results = [Result?](repeating: nil, count: count)
+  withoutActuallyEscaping(body) { body in
+    nonisolated(unsafe) let body = body
+    results.withUnsafeMutableBufferPointer { results in
+      nonisolated(unsafe) let results = results
+      DispatchQueue.concurrentPerform(iterations: count) { results[$0] = body($0) }
+    }
+  }
+  return results.map { $0! }
+}

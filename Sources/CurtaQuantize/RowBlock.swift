@@ -1,0 +1,188 @@
+// A few rows of a layer while solvers work on them: columns permuted, rows beside one another.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import Foundation
+
+/// Up to `RowBlock.width` rows of weights with their current codes and steps.
+///
+/// Buffers are [columns][lanes], a lane a row, so that what a solver does to one column of all rows
+/// is one run of memory; columns stand in the order of the `SolverHessian`. Lanes past the last row
+/// have step 0 and are ignored.
+final class RowBlock {
+  static let width = 64
+  typealias Lanes = SIMD8<Float>
+
+  let rows: Range<Int>
+  let columns: Int
+  /// `rows.count` rounded up to a multiple of 8.
+  let lanes: Int
+  let groups: Int
+  /// The group of every column, in permuted order.
+  let groupOf: [Int]
+  let low: Float
+  let high: Float
+  let exponent: Int
+  /// What is to be approximated: the weights, 0 for columns without input.
+  let weights: NumberBuffer<Float>
+  /// The values of the current codes, step · code + offset.
+  let values: NumberBuffer<Float>
+  let steps: NumberBuffer<Float>  // [groups][lanes]
+  let offsets: NumberBuffer<Float>  // [groups][lanes]
+  /// The integers behind steps and offsets.
+  var mantissas: [UInt16]  // [lanes]
+  var groupScales: [UInt8]?  // [groups][lanes]
+  var groupOffsets: [Int16]?  // [groups][lanes]
+
+  /// The rows `rows` of `tensor`, which stands for `matrix`.
+  init(_ tensor: GridTensor, _ matrix: Matrix, _ hessian: SolverHessian, rows: Range<Int>) {
+    self.rows = rows
+    columns = tensor.columns
+    lanes = (rows.count + 7) / 8 * 8
+    groups = tensor.groups
+    let width = tensor.group == 0 ? tensor.columns : tensor.group
+    groupOf = hessian.order.map { $0 / width }
+    let range = GridTensor.codeRange(bits: tensor.bits)
+    (low, high) = (Float(range.lowerBound), Float(range.upperBound))
+    exponent = tensor.exponent
+    weights = NumberBuffer(columns * lanes)
+    values = NumberBuffer(columns * lanes)
+    steps = NumberBuffer(groups * lanes)
+    offsets = NumberBuffer(groups * lanes)
+    mantissas = [UInt16](repeating: 1, count: lanes)
+    groupScales = tensor.groupScales.map { _ in [UInt8](repeating: 0, count: groups * lanes) }
+    groupOffsets = tensor.groupOffsets.map { _ in [Int16](repeating: 0, count: groups * lanes) }
+    for (lane, row) in rows.enumerated() {
+      mantissas[lane] = tensor.mantissas[row]
+      for g in 0..<groups {
+        groupScales?[g * lanes + lane] = tensor.groupScales![row * groups + g]
+        groupOffsets?[g * lanes + lane] = tensor.groupOffsets![row * groups + g]
+      }
+      updateSteps(lane)
+      for (j, column) in hessian.order.enumerated() {
+        let (place, cell) = (row * columns + column, groupOf[j] * lanes + lane)
+        values[j * lanes + lane] = steps[cell] * Float(tensor.codes[place]) + offsets[cell]
+        if j < hessian.live { weights[j * lanes + lane] = matrix.values[place] }
+      }
+    }
+  }
+
+  /// A state of its own, over the same weights.
+  init(copying other: RowBlock) {
+    (rows, columns, lanes, groups) = (other.rows, other.columns, other.lanes, other.groups)
+    (groupOf, low, high, exponent) = (other.groupOf, other.low, other.high, other.exponent)
+    weights = other.weights
+    values = NumberBuffer(copying: other.values)
+    steps = NumberBuffer(copying: other.steps)
+    offsets = NumberBuffer(copying: other.offsets)
+    mantissas = other.mantissas
+    groupScales = other.groupScales
+    groupOffsets = other.groupOffsets
+  }
+
+  /// Takes one row over from another state of the same rows.
+  func take(_ lane: Int, from other: RowBlock) {
+    for j in 0..<columns { values[j * lanes + lane] = other.values[j * lanes + lane] }
+    mantissas[lane] = other.mantissas[lane]
+    for cell in stride(from: lane, to: groups * lanes, by: lanes) {
+      steps[cell] = other.steps[cell]
+      offsets[cell] = other.offsets[cell]
+      groupScales?[cell] = other.groupScales![cell]
+      groupOffsets?[cell] = other.groupOffsets![cell]
+    }
+  }
+
+  /// Steps and offsets of a row from its integers. A step is exact: it has 24 bits at most.
+  func updateSteps(_ lane: Int) {
+    let unit = scalbn(Double(mantissas[lane]), -exponent)
+    for cell in stride(from: lane, to: groups * lanes, by: lanes) {
+      steps[cell] = Float(unit * Double(groupScales?[cell] ?? 1))
+      offsets[cell] = Float(unit * Double(groupOffsets?[cell] ?? 0))
+    }
+  }
+
+  /// The grid of column j (permuted) for the eight rows from `lane` on.
+  @inline(__always)
+  func grid(_ j: Int, _ lane: Int) -> LaneGrid {
+    let cell = groupOf[j] * lanes + lane
+    return LaneGrid(step: steps.lanes(cell), offset: offsets.lanes(cell), low: low, high: high)
+  }
+
+  /// The code of column j (permuted) in a row.
+  func code(_ j: Int, _ lane: Int) -> Float {
+    let cell = groupOf[j] * lanes + lane
+    guard steps[cell] > 0 else { return 0 }
+    let code = ((values[j * lanes + lane] - offsets[cell]) / steps[cell]).rounded()
+    return min(max(code, low), high)
+  }
+
+  /// (w − ŵ) H (w − ŵ)ᵀ of every row, [rows.count], in double precision.
+  func errors(_ hessian: SolverHessian) -> [Double] {
+    let (differences, products) = (
+      NumberBuffer<Double>(columns * lanes), NumberBuffer<Double>(columns * lanes)
+    )
+    for i in 0..<columns * lanes { differences[i] = Double(weights[i]) - Double(values[i]) }
+    product(
+      hessian.moments.base, differences.base, into: products.base, m: columns, n: lanes,
+      k: columns)
+    var errors = [Double](repeating: 0, count: lanes)
+    for j in 0..<columns {
+      for lane in 0..<lanes {
+        errors[lane] += differences[j * lanes + lane] * products[j * lanes + lane]
+      }
+    }
+    return errors.prefix(rows.count).map { max($0, 0) }
+  }
+
+  /// The rows as a part of a tensor: codes [rows][columns] and scales [rows][groups].
+  func part(_ hessian: SolverHessian) -> RowPart {
+    var codes = [Int8](repeating: 0, count: rows.count * columns)
+    for (j, column) in hessian.order.enumerated() {
+      for lane in 0..<rows.count { codes[lane * columns + column] = Int8(code(j, lane)) }
+    }
+    let cells = (0..<rows.count).flatMap { lane in (0..<groups).map { $0 * lanes + lane } }
+    return RowPart(
+      codes: codes, mantissas: Array(mantissas.prefix(rows.count)),
+      groupScales: groupScales.map { scales in cells.map { scales[$0] } },
+      groupOffsets: groupOffsets.map { offsets in cells.map { offsets[$0] } })
+  }
+}
+
+/// The integers of some rows of a `GridTensor`.
+struct RowPart: Sendable {
+  let codes: [Int8]
+  let mantissas: [UInt16]
+  let groupScales: [UInt8]?
+  let groupOffsets: [Int16]?
+}
+
+/// The grid of one group, for eight rows.
+struct LaneGrid {
+  let step: RowBlock.Lanes
+  let inverse: RowBlock.Lanes  // 0 where the step is 0
+  let offset: RowBlock.Lanes
+  let low: Float
+  let high: Float
+
+  /// Adding and subtracting it rounds |x| < 2^22 to an integer.
+  private static let rounder: Float = 0x1.8p23
+
+  @inline(__always)
+  init(step: RowBlock.Lanes, offset: RowBlock.Lanes, low: Float, high: Float) {
+    self.step = step
+    inverse = (1 / step).replacing(with: 0, where: step .<= 0)
+    self.offset = offset
+    self.low = low
+    self.high = high
+  }
+
+  /// The value of the grid nearest to `x`.
+  @inline(__always)
+  func nearest(_ x: RowBlock.Lanes) -> RowBlock.Lanes {
+    var code = (x - offset) * inverse
+    code.replace(with: low, where: code .< low)
+    code.replace(with: high, where: code .> high)
+    code = (code + LaneGrid.rounder) - LaneGrid.rounder
+    return code * step + offset
+  }
+}

@@ -1,0 +1,95 @@
+// Codes and scales that lose least at a layer's outputs: the solvers, one after the other.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import Dispatch
+
+/// A way to better the integers of a grid by the second moments of the layer's input.
+///
+/// Each takes what the one before left, and is measured by Σ (w − ŵ) H (w − ŵ)ᵀ in double
+/// precision: rows that it does not better stay as they were.
+public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
+  /// New codes in one pass over the columns (see `GPTQ`).
+  case gptq
+}
+
+extension GridQuantizer {
+  /// Quantizes `weights` [rows][columns] for inputs with the moments `hessian`.
+  ///
+  /// Starts from the searched grid with the importance diag(H), as `quantize(_:importance:)` does,
+  /// and runs `solvers` on it in their order. Columns without any input (H_jj = 0) get code 0. The
+  /// same integers on any number of cores. Throws `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver]
+  ) throws(QuantizeError) -> GridTensor {
+    guard weights.columns == hessian.columns else {
+      throw .unsupported(
+        "second moments of \(hessian.columns) inputs for \(weights.columns) columns")
+    }
+    let largest = hessian.diagonal.max() ?? 0
+    let importance = hessian.diagonal.map { largest > 0 ? Float($0 / largest) : 1 }
+    var tensor = try quantize(weights, importance: importance)
+    guard !solvers.isEmpty else { return tensor }
+    tensor.solve(weights, hessian, solvers)
+    return tensor
+  }
+
+  /// The same for moments that no other layer shares. Throws `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, hessian: Hessian, solvers: [Solver]
+  ) throws(QuantizeError) -> GridTensor {
+    try quantize(weights, hessian: SolverHessian(hessian), solvers: solvers)
+  }
+}
+
+extension GridTensor {
+  /// Σ (w − ŵ) H (w − ŵ)ᵀ over all rows: the mean squared error of a token's outputs, summed over
+  /// the outputs.
+  public func outputError(of weights: Matrix, _ hessian: SolverHessian) -> Double {
+    inBlocks { rows in
+      RowBlock(self, weights, hessian, rows: rows).errors(hessian).reduce(0, +)
+    }.reduce(0, +)
+  }
+
+  /// Runs `solvers` on every row. The exponent, bits and groups stay.
+  mutating func solve(_ weights: Matrix, _ hessian: SolverHessian, _ solvers: [Solver]) {
+    let parts = inBlocks { rows in
+      let block = RowBlock(self, weights, hessian, rows: rows)
+      block.run(solvers, hessian)
+      return block.part(hessian)
+    }
+    codes = parts.flatMap(\.codes)
+    mantissas = parts.flatMap(\.mantissas)
+    if groupScales != nil { groupScales = parts.flatMap { $0.groupScales ?? [] } }
+    if groupOffsets != nil { groupOffsets = parts.flatMap { $0.groupOffsets ?? [] } }
+  }
+
+  /// `body` of every block of rows, on all cores.
+  private func inBlocks<Result: Sendable>(_ body: (Range<Int>) -> Result) -> [Result] {
+    let width = RowBlock.width
+    return SingleThreadedBLAS.run {
+      concurrentMap((rows + width - 1) / width) { body($0 * width..<min(rows, ($0 + 1) * width)) }
+    }
+  }
+}
+
+extension RowBlock {
+  /// Runs `solvers`, each on what the one before left. No row gets worse.
+  func run(_ solvers: [Solver], _ hessian: SolverHessian) {
+    var errors = errors(hessian)
+    for solver in solvers {
+      let before = RowBlock(copying: self)
+      switch solver {
+      case .gptq: GPTQ.solve(self, hessian)
+      }
+      let after = self.errors(hessian)
+      for lane in 0..<rows.count {
+        if after[lane] < errors[lane] {
+          errors[lane] = after[lane]
+        } else {
+          take(lane, from: before)
+        }
+      }
+    }
+  }
+}

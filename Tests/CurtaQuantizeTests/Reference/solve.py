@@ -1,0 +1,127 @@
+"""Small layers and what textbook solvers make of them in float64 numpy: solved.json for SolverTests.
+
+    python3 solve.py > solved.json
+
+GPTQ here inverts the moments and takes the Cholesky factor of the inverse, as the paper and the
+authors' code do; coordinate descent forms every gradient anew; scales come from normal equations.
+"""
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+
+SEED = 20260101
+# name, rows, columns, bits, group, tokens, offsets, columns without input
+CASES = [
+    ("groups", 6, 64, 4, 32, 256, False, []),
+    ("one row", 1, 40, 3, 0, 128, False, []),
+    ("ragged", 5, 70, 2, 32, 256, False, []),
+    ("wide group", 4, 20, 3, 64, 64, False, []),
+    ("dead columns", 4, 48, 4, 32, 128, False, [0, 7, 40]),
+    ("fewer tokens than columns", 9, 48, 3, 32, 16, False, []),
+    ("offsets", 5, 64, 2, 32, 256, True, []),
+    ("rows", 11, 36, 4, 0, 128, False, []),
+]
+
+
+def steps_of(case):
+    """Step and offset of every weight, [rows][columns]."""
+    n, k, group = case["rows"], case["columns"], case["group"] or case["columns"]
+    unit = np.array(case["mantissas"], float)[:, None] * 2.0 ** -case["exponent"]
+    at = np.arange(k) // group
+    s = np.ones((n, k)) if case["scales"] is None else np.array(case["scales"], float)[:, at]
+    o = np.zeros((n, k)) if case["offsets"] is None else np.array(case["offsets"], float)[:, at]
+    return unit * s, unit * o
+
+
+def nearest(x, step, offset, bits):
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return np.clip(np.rint((x - offset) / np.where(step > 0, step, 1)), low, high) * (step > 0)
+
+
+def error(w, v, h):
+    d = w - v
+    return float(((d @ h) * d).sum())
+
+
+def gptq(w, h, step, offset, bits, damping):
+    k = len(h)
+    h = h + damping * np.mean(np.diag(h)) * np.eye(k)
+    order = np.argsort(-np.diag(h), kind="stable")
+    u = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
+    w, codes = w[:, order].copy(), np.zeros(w.shape)
+    for i, j in enumerate(order):
+        codes[:, j] = nearest(w[:, i], step[:, j], offset[:, j], bits)
+        wrong = (w[:, i] - codes[:, j] * step[:, j] - offset[:, j]) / u[i, i]
+        w[:, i:] -= np.outer(wrong, u[i, i:])
+    return codes
+
+
+def descend(w, h, step, offset, bits, codes, sweeps):
+    codes = codes.copy()
+    for _ in range(sweeps):
+        for j in np.argsort(-np.diag(h), kind="stable"):
+            if h[j, j] > 0:
+                v = codes * step + offset
+                best = v[:, j] - (v - w) @ h[:, j] / h[j, j]
+                codes[:, j] = nearest(best, step[:, j], offset[:, j], bits)
+    return codes
+
+
+def best_scales(w, h, case, codes):
+    """Error with real-valued scales (and offsets) of least error, row by row."""
+    k, group = case["columns"], case["group"] or case["columns"]
+    total = 0.0
+    for c, row in zip(codes, w):
+        spans = [np.arange(k) // group == g for g in range(-(-k // group))]
+        basis = [c * s for s in spans] + ([1.0 * s for s in spans] if case["offsets"] else [])
+        a = np.array(basis)
+        x = np.linalg.lstsq(a @ h @ a.T, a @ h @ row, rcond=None)[0]
+        total += error(row[None], (x @ a)[None], h)
+    return total
+
+
+def main():
+    random = np.random.default_rng(SEED)
+    cases = []
+    for name, n, k, bits, group, tokens, has_offsets, dead in CASES:
+        # Whole numbers over powers of two: every value is exact in float32 and in JSON.
+        mix = random.integers(-3, 4, (k // 2, k))
+        x = random.integers(-2, 3, (tokens, k // 2)) @ mix + random.integers(-6, 7, (tokens, k))
+        x[:, dead] = 0
+        h = x.T @ x / tokens
+        w = np.rint(random.standard_t(4, (n, k)) * 512) / 8192
+        w += has_offsets * 0.0625
+        groups = 1 if group == 0 else -(-k // group)
+        spans = [range(k)] if group == 0 else [range(g * group, min(k, g * group + group)) for g in range(groups)]
+        top = np.array([[np.abs(w[r, list(s)]).max() for s in spans] for r in range(n)])
+        ideal = top * {2: 0.55, 3: 0.23, 4: 0.12}[bits]
+        exponent = 20
+        if group == 0:
+            mantissas, scales = np.rint(ideal[:, 0] * 2**exponent), None
+        else:
+            mantissas = np.ceil(ideal.max(1) / 255 * 2**exponent)
+            scales = np.rint(ideal / mantissas[:, None] * 2**exponent)
+        case = dict(
+            name=name, rows=n, columns=k, bits=bits, group=group, exponent=exponent,
+            mantissas=mantissas.astype(int).tolist(),
+            scales=None if scales is None else scales.astype(int).tolist(),
+            offsets=random.integers(0, 128, (n, groups)).tolist() if has_offsets else None,
+            weights=w.ravel().tolist(), products=(x.T @ x).ravel().tolist(), tokens=tokens)
+        step, offset = steps_of(case)
+        target = w * (np.diag(h) > 0)
+        plain = nearest(w, step, offset, bits)
+        solved = gptq(target, h, step, offset, bits, 0.01)
+        moved = descend(target, h, step, offset, bits, solved, 8)
+        value = lambda codes: codes * step + offset
+        case.update(
+            codes=plain.astype(int).ravel().tolist(), error=error(target, value(plain), h),
+            gptq=error(target, value(solved), h), gptq_codes=solved.astype(int).ravel().tolist(),
+            descent=error(target, value(moved), h),
+            scales_after_gptq=best_scales(target, h, case, solved))
+        cases.append(case)
+    print(json.dumps({"generator": "solve.py", "seed": SEED, "cases": cases}, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+// Layers that Reference/solve.py solved in float64 numpy, and layers made up on the spot.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import CurtaTestSupport
+import Foundation
+import Testing
+
+@testable import CurtaQuantize
+
+/// A layer of Reference/solved.json.
+struct SolvedLayer: Decodable, CustomTestStringConvertible {
+  let name: String
+  let rows, columns, bits, group, exponent, tokens: Int
+  let mantissas: [UInt16]
+  let scales: [[UInt8]]?
+  let offsets: [[Int16]]?
+  let weights: [Float]
+  /// Σ x xᵀ over the tokens.
+  let products: [Double]
+  /// Nearest codes, and their error.
+  let codes: [Int8]
+  let error: Double
+  /// The error of GPTQ's codes.
+  let gptq: Double
+  let gptq_codes: [Int8]
+  /// After 8 sweeps of coordinate descent from there.
+  let descent: Double
+  /// The least error of GPTQ's codes with any real scales and offsets.
+  let scales_after_gptq: Double
+
+  var testDescription: String { name }
+
+  static let all: [SolvedLayer] = {
+    struct File: Decodable { let cases: [SolvedLayer] }
+    let place = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    let data = try! Data(contentsOf: place.appendingPathComponent("Reference/solved.json"))
+    return try! JSONDecoder().decode(File.self, from: data).cases
+  }()
+
+  var matrix: Matrix { Matrix(rows: rows, columns: columns, values: weights) }
+
+  func hessian() throws -> Hessian {
+    try Hessian(
+      columns: columns, values: products.map { $0 / Double(tokens) }, samples: tokens)
+  }
+
+  var tensor: GridTensor {
+    GridTensor(
+      rows: rows, columns: columns, bits: bits, group: group, exponent: exponent, codes: codes,
+      mantissas: mantissas, groupScales: scales?.flatMap { $0 },
+      groupOffsets: offsets?.flatMap { $0 })
+  }
+
+  /// Σ (w − ŵ) H (w − ŵ)ᵀ, column by column in double precision.
+  func error(of tensor: GridTensor) -> Double {
+    let values = tensor.dequantized().values
+    var total = 0.0
+    for row in 0..<rows {
+      let d = (0..<columns).map { Double(weights[row * columns + $0] - values[row * columns + $0]) }
+      for i in 0..<columns {
+        for j in 0..<columns { total += d[i] * products[i * columns + j] * d[j] / Double(tokens) }
+      }
+    }
+    return total
+  }
+}
+
+/// Inputs [tokens][columns] whose columns depend on one another, some of them much larger.
+func mixedInputs(_ tokens: Int, _ columns: Int, _ generator: inout SeededRandom) -> Matrix {
+  let sources = max(columns / 3, 1)
+  let draw = { (generator: inout SeededRandom) in Float.random(in: -1...1, using: &generator) }
+  let hidden = Matrix(
+    rows: tokens, columns: sources, values: (0..<tokens * sources).map { _ in draw(&generator) })
+  let mix = Matrix(
+    rows: sources, columns: columns, values: (0..<sources * columns).map { _ in draw(&generator) })
+  var inputs = hidden.times(mix)
+  for i in inputs.values.indices {
+    inputs.values[i] = (inputs.values[i] + draw(&generator)) * (i % columns % 17 == 3 ? 20 : 1)
+  }
+  return inputs
+}

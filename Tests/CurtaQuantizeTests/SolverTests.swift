@@ -1,0 +1,125 @@
+// Solvers against numpy, and what every solver promises.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaTensor
+import CurtaTestSupport
+import Testing
+
+@testable import CurtaQuantize
+
+@Suite struct SolverTests {
+  @Test(arguments: SolvedLayer.all)
+  func errorIsThatOfNumpy(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    let error = layer.tensor.outputError(of: layer.matrix, hessian)
+    #expect(abs(error - layer.error) <= 1e-6 * layer.error)
+  }
+
+  /// The same codes as from the inverse, up to ties; rows that GPTQ makes worse are kept.
+  @Test(arguments: SolvedLayer.all)
+  func gptqIsThatOfNumpy(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    #expect(hessian.damping == 0.01)
+    let block = RowBlock(layer.tensor, layer.matrix, hessian, rows: 0..<layer.rows)
+    GPTQ.solve(block, hessian)
+    #expect(block.part(hessian).codes == layer.gptq_codes)
+    var tensor = layer.tensor
+    tensor.solve(layer.matrix, hessian, [.gptq])
+    #expect(tensor.outputError(of: layer.matrix, hessian) <= layer.gptq * (1 + 1e-6))
+  }
+
+  @Test(arguments: Solver.allCases)
+  func noRowGetsWorse(_ solver: Solver) throws {
+    for layer in SolvedLayer.all {
+      let hessian = try SolverHessian(layer.hessian())
+      let before = RowBlock(layer.tensor, layer.matrix, hessian, rows: 0..<layer.rows)
+      var tensor = layer.tensor
+      tensor.solve(layer.matrix, hessian, [solver])
+      let after = RowBlock(tensor, layer.matrix, hessian, rows: 0..<layer.rows)
+      for (a, b) in zip(after.errors(hessian), before.errors(hessian)) { #expect(a <= b) }
+      if layer.rows > 1 {
+        #expect(tensor.outputError(of: layer.matrix, hessian) < 0.99 * layer.error)
+      }
+    }
+  }
+
+  @Test(arguments: Solver.allCases)
+  func integersStayInRange(_ solver: Solver) throws {
+    var generator = SeededRandom.announced("solvers on ragged shapes, \(solver)")
+    for (rows, columns, bits, group) in [
+      (1, 1, 2, 0), (3, 33, 3, 32), (70, 40, 8, 64), (2, 130, 5, 0),
+    ] {
+      let weights = heavyTailed(rows, columns, &generator)
+      var hessian = Hessian(columns: columns)
+      try hessian.accumulate(rows: mixedInputs(50, columns, &generator))
+      let quantizer = try GridQuantizer(bits: bits, group: group)
+      let tensor = try quantizer.quantize(weights, hessian: hessian, solvers: [solver])
+      let range = GridTensor.codeRange(bits: bits)
+      #expect(tensor.codes.count == rows * columns)
+      #expect(tensor.codes.allSatisfy { range.contains(Int($0)) })
+      #expect(tensor.mantissas.count == rows && !tensor.mantissas.contains(0))
+      #expect(tensor.groupScales?.count == (group == 0 ? nil : rows * tensor.groups))
+      #expect(tensor == (try quantizer.quantize(weights, hessian: hessian, solvers: [solver])))
+    }
+  }
+
+  /// A row's integers do not depend on the rows beside it, so not on the cores either.
+  @Test(arguments: Solver.allCases)
+  func rowsAreSolvedAlone(_ solver: Solver) throws {
+    var generator = SeededRandom.announced("rows alone, \(solver)")
+    let weights = heavyTailed(80, 36, &generator)
+    var moments = Hessian(columns: 36)
+    try moments.accumulate(rows: mixedInputs(90, 36, &generator))
+    let hessian = try SolverHessian(moments)
+    let start = try GridQuantizer(bits: 3, group: 32).quantize(weights)
+    var together = start
+    together.solve(weights, hessian, [solver])
+    for row in [0, 17, 63, 64, 79] {
+      let cells = row * start.groups..<(row + 1) * start.groups
+      var one = GridTensor(
+        rows: 1, columns: 36, bits: 3, group: 32, exponent: start.exponent,
+        codes: Array(start.codes[row * 36..<row * 36 + 36]), mantissas: [start.mantissas[row]],
+        groupScales: start.groupScales.map { Array($0[cells]) })
+      one.solve(
+        Matrix(rows: 1, columns: 36, values: Array(weights.row(row))), hessian, [solver])
+      #expect(one.codes == Array(together.codes[row * 36..<row * 36 + 36]))
+      #expect(one.mantissas == [together.mantissas[row]])
+      #expect(one.groupScales == together.groupScales.map { Array($0[cells]) })
+    }
+  }
+
+  @Test(arguments: Solver.allCases)
+  func columnsWithoutInputGetCodeZero(_ solver: Solver) throws {
+    var generator = SeededRandom.announced("columns without input, \(solver)")
+    let weights = heavyTailed(4, 40, &generator)
+    var inputs = mixedInputs(60, 40, &generator)
+    for token in 0..<60 { for column in [3, 39] { inputs[token, column] = 0 } }
+    var hessian = Hessian(columns: 40)
+    try hessian.accumulate(rows: inputs)
+    let quantizer = try GridQuantizer(bits: 4, group: 32)
+    let tensor = try quantizer.quantize(weights, hessian: hessian, solvers: [solver])
+    for row in 0..<4 {
+      for column in [3, 39] { #expect(tensor.codes[row * 40 + column] == 0) }
+    }
+    // Without any input nothing is known, and nothing fails.
+    let silent = try quantizer.quantize(weights, hessian: Hessian(columns: 40), solvers: [solver])
+    #expect(silent.codes.count == 160)
+  }
+
+  /// Moments of one token have rank 1; damping makes them definite.
+  @Test func fewTokensAreDamped() throws {
+    var generator = SeededRandom.announced("one token")
+    var one = Hessian(columns: 50)
+    try one.accumulate(rows: mixedInputs(1, 50, &generator))
+    #expect(try SolverHessian(one).damping == 0.01)
+    let values = (0..<4).map { $0 == 0 || $0 == 3 ? 1.0 : -1.05 }
+    let indefinite = try Hessian(columns: 2, values: values, samples: 1)
+    #expect(try SolverHessian(indefinite).damping == 0.1)
+    #expect(throws: QuantizeError.self) { try SolverHessian(Hessian(columns: 0)) }
+    let weights = heavyTailed(2, 50, &generator)
+    let quantizer = try GridQuantizer(bits: 4, group: 0)
+    #expect(throws: QuantizeError.self) {
+      try quantizer.quantize(weights, hessian: indefinite, solvers: Solver.allCases)
+    }
+  }
+}
