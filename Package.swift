@@ -50,9 +50,13 @@ if !embedded {
     .target(
       name: "CurtaQuantize", dependencies: ["CurtaTensor", "CurtaFormat", "COpenBLAS"]),
     .target(name: "CurtaWrite", dependencies: ["CurtaFormat", "CurtaPlatform", "CZstd", "CLZ4"]),
+    .target(name: "CCalibrationText", exclude: ["README.md", "calibration.txt"]),
     .target(
       name: "CurtaCompile",
-      dependencies: ["CurtaImport", "CurtaQuantize", "CurtaWrite", "CurtaFormat", "CurtaRuntime"]),
+      dependencies: [
+        "CCalibrationText", "CurtaImport", "CurtaQuantize", "CurtaWrite", "CurtaFormat",
+        "CurtaRuntime",
+      ]),
     .target(
       name: "CurtaEvaluate",
       dependencies: [

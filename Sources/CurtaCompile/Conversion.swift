@@ -19,6 +19,8 @@ public struct Conversion: Sendable {
   public var recipe: Recipe
   public var codec: CodecChoice
   public var vision = VisionOptions()
+  /// What a recipe with a solver looks at.
+  public var calibration = CalibrationInput()
 
   /// What a vision transformer is asked for.
   public struct VisionOptions: Sendable {
@@ -71,7 +73,8 @@ public struct Conversion: Sendable {
       let checkpoint = try vision.load(source)
       try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
       let contents = try Conversion.contents(
-        checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
+        checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
+        progress: progress)
       progress(.writing)
       return ConversionReport(
         sizes: try writeCurta(contents, to: output, codec: codec, verify: check),
@@ -82,7 +85,8 @@ public struct Conversion: Sendable {
     let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
     let contents = try Conversion.contents(
-      checkpoint, name: modelName, recipe: recipe, codec: codec, progress: progress)
+      checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
+      progress: progress)
     progress(.writing)
     let sizes = try writeCurta(contents, to: output, codec: codec, verify: check)
     return ConversionReport(
@@ -121,14 +125,17 @@ public struct Conversion: Sendable {
   /// Everything that goes into the file of a checkpoint, its tensors compressed with `codec`.
   public static func contents(
     _ checkpoint: Checkpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
+    calibration: CalibrationInput = CalibrationInput(),
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    let sequences =
+      recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
-        progress: progress
+        sequences: sequences, progress: progress
       ).run()
     }
     return FileContents(
@@ -139,11 +146,13 @@ public struct Conversion: Sendable {
   /// The same of a vision transformer.
   static func contents(
     _ checkpoint: VisionCheckpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
+    calibration: CalibrationInput = CalibrationInput(),
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     return try contents(
-      checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec, progress: progress)
+      checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec,
+      images: calibration.images ?? [], progress: progress)
   }
 
   /// Everything that goes into the file of a vision transformer in memory. `images`, of the model's

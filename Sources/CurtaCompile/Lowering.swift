@@ -10,11 +10,14 @@ struct Lowering {
   let source: DecoderSource
   let recipe: Recipe
   let codec: CodecChoice
-  /// The token that texts begin with, for calibration.
+  /// The token that texts begin with, for the ranges of activations.
   let begin: Int32?
+  /// What solvers are calibrated on, where the recipe has one: sequences of tokens.
+  var sequences: [[Int32]] = []
   let progress: (ConversionStage) -> Void
 
-  /// Quantizes layer by layer; beside the packed results one layer's floats are in memory.
+  /// Quantizes layer by layer; beside the packed results one layer's floats are in memory, and the
+  /// streams of the sequences.
   ///
   /// Throws what reading throws, `ConversionError` or `WriteError`.
   func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
@@ -28,26 +31,34 @@ struct Lowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
-    var lastValues: [Matrix] = []
+    var calibration: LayerCalibration?
+    // A tied head is quantized for what the head reads, which is known at the end.
+    var (first, last) = (inventory.firstParts, inventory.lastParts)
     do {
       let ends = try source.ends()
-      try packer.add(inventory.firstParts.map { $0.values(ends, d) })
-      if inventory.lastParts.contains(.head) {
-        // Read again when it is its turn: it is as large as the embedding.
-      } else {
-        lastValues = inventory.lastParts.map { $0.values(ends, d) }
+      if recipe.isCalibrated {
+        calibration = LayerCalibration(d, sequences.map { LayerRunner(d).embed($0, ends) })
+        if d.tiedHead, let place = first.firstIndex(of: .embedding) {
+          last.append(first.remove(at: place))
+        }
       }
+      for part in first { try packer.put([part.values(ends, d)], at: inventory.index(part)!) }
     }
     for index in 0..<d.layers {
       let layer = try source.layer(index)
-      try packer.add(inventory.layerParts.map { $0.values(layer) })
+      let tensors = try packer.put(
+        inventory.layerParts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
+        moments: calibration?.watch(layer, index))
+      calibration?.advance(layer, index, as: tensors)
     }
-    if lastValues.isEmpty {
-      let ends = try source.ends()
-      lastValues = inventory.lastParts.map { $0.values(ends, d) }
+    let ends = try source.ends()
+    let moments = calibration?.watchHead(ends)
+    for part in last {
+      try packer.put([part.values(ends, d)], at: inventory.index(part)!, moments: moments)
     }
-    try packer.add(lastValues)
-    for table in d.rotary { try packer.add(table) }
+    for (index, table) in d.rotary.enumerated() {
+      try packer.put(table, at: inventory.layers.phases(index))
+    }
     return (packer.packed, program)
   }
 }

@@ -29,6 +29,9 @@ package struct LayerPlaces: Sendable {
     parts.firstIndex(of: part).map { first + layer * parts.count + $0 }
   }
 
+  /// Place of the first tensor of a layer.
+  func first(of layer: Int) -> Int { first + layer * parts.count }
+
   /// Place of the phases of a rotary table.
   func phases(_ table: Int) -> Int { phases + table }
 }

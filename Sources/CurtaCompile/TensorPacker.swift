@@ -15,13 +15,26 @@ public enum ConversionStage: Sendable, Equatable {
   case writing
 }
 
-/// Takes the values of planned tensors one after the other.
+/// A tensor as the file holds it.
+struct PackedTensor {
+  let tensor: QuantizedTensor
+  let planned: PlannedTensor
+
+  /// The real numbers that it stands for, turned back.
+  var values: Matrix {
+    guard let values = tensor.dequantized() else { preconditionFailure("constants have no values") }
+    return Spreading.turnedBack(values, block: planned.block)
+  }
+}
+
+/// Takes the values of planned tensors, in any order.
 struct TensorPacker {
   let planned: [PlannedTensor]
   let recipe: Recipe
   let codec: CodecChoice
   let progress: (ConversionStage) -> Void
-  private(set) var packed: [TensorContents] = []
+  private var slots: [TensorContents?]
+  private var done = 0
 
   init(
     planned: [PlannedTensor], recipe: Recipe, codec: CodecChoice,
@@ -31,32 +44,50 @@ struct TensorPacker {
     self.recipe = recipe
     self.codec = codec
     self.progress = progress
-    packed.reserveCapacity(planned.count)
+    slots = [TensorContents?](repeating: nil, count: planned.count)
   }
 
-  /// Quantizes and packs the next tensors. Throws `ConversionError` or `WriteError`.
-  mutating func add(_ values: [Matrix]) throws {
-    var contents: [TensorContents] = []
-    for (offset, values) in values.enumerated() {
-      let place = packed.count + offset
+  /// All tensors in the order of the file, when each was put in its place.
+  var packed: [TensorContents] {
+    slots.map { slot in
+      guard let slot else { preconditionFailure("a tensor is missing") }
+      return slot
+    }
+  }
+
+  /// Quantizes and packs the tensors at `place` and behind. `moments` are those of their inputs,
+  /// which solvers need. Throws `ConversionError` or `WriteError`.
+  @discardableResult
+  mutating func put(
+    _ values: [Matrix], at place: Int, moments: InputMoments? = nil
+  ) throws -> [PackedTensor] {
+    var tensors: [PackedTensor] = []
+    for (place, values) in zip(place..., values) {
       let tensor = planned[place]
       guard let role = tensor.role else { preconditionFailure("\(tensor.name) has no values") }
-      progress(.quantizing(name: tensor.name, index: place, count: planned.count))
+      report(tensor.name)
       do throws(QuantizeError) {
         let turned = Spreading.turned(values, block: tensor.block)
-        contents.append(
-          TensorContents(try recipe.quantize(turned, name: tensor.name, role: role)))
+        tensors.append(
+          PackedTensor(
+            tensor: try recipe.quantize(
+              turned, name: tensor.name, role: role, hessian: try moments?.hessian(for: role)),
+            planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
     }
-    packed += try TensorContents.packed(contents, codec)
+    let contents = tensors.map { TensorContents($0.tensor) }
+    for (place, contents) in zip(place..., try TensorContents.packed(contents, codec)) {
+      slots[place] = contents
+    }
+    return tensors
   }
 
-  /// Packs the phases of a rotary table, the next tensor.
-  mutating func add(_ table: RotaryTable) throws {
-    let name = planned[packed.count].name
-    progress(.quantizing(name: name, index: packed.count, count: planned.count))
+  /// Packs the phases of a rotary table.
+  mutating func put(_ table: RotaryTable, at place: Int) throws {
+    let name = planned[place].name
+    report(name)
     let words: WordsTensor
     do throws(QuantizeError) {
       words = try PhaseTable.increments(frequencies: table.frequencies)
@@ -64,7 +95,12 @@ struct TensorPacker {
       throw ConversionError.tensor(name: name, error)
     }
     let tensor = TensorContents(QuantizedTensor(name: name, .words(words)))
-    packed.append(try TensorContents.packed([tensor], codec)[0])
+    slots[place] = try TensorContents.packed([tensor], codec)[0]
+  }
+
+  private mutating func report(_ name: String) {
+    progress(.quantizing(name: name, index: done, count: planned.count))
+    done += 1
   }
 }
 

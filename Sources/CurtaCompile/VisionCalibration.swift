@@ -75,7 +75,7 @@ enum VisionCalibration {
   }
 
   /// Plain black, grey and white, slopes, noise of pixels and of waves.
-  private static func drawn(_ d: VisionDescription) -> [[UInt8]] {
+  static func drawn(_ d: VisionDescription) -> [[UInt8]] {
     var random = RandomNumbers(seed: 0)
     func unit() -> Double { Double(random.next() >> 11) * 0x1p-53 }
     func image(_ value: (Double, Double, Int) -> Double) -> [UInt8] {

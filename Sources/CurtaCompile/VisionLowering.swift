@@ -26,12 +26,22 @@ struct VisionLowering {
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
-    try packer.add(values(inventory.firstParts))
+    try packer.put(values(inventory.firstParts), at: 0)
+    var calibration: LayerCalibration?
+    if recipe.isCalibrated {
+      let float = FloatVision(weights)
+      let inputs = images.isEmpty ? VisionCalibration.drawn(vision.d) : images
+      calibration = LayerCalibration(vision.d.body, inputs.map { float.stream($0) })
+    }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)
-      try packer.add(inventory.layers.parts.map { $0.values(layer) })
+      let tensors = try packer.put(
+        inventory.layers.parts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
+        moments: calibration?.watch(layer, index))
+      calibration?.advance(layer, index, as: tensors)
     }
-    try packer.add(values(inventory.lastParts))
+    try packer.put(
+      values(inventory.lastParts), at: inventory.layers.first(of: vision.d.body.layers))
     return (packer.packed, program)
   }
 }

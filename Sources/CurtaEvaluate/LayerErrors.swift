@@ -1,6 +1,7 @@
 // Where quality is lost: how much each layer of a file differs from the float one.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaCompile
 import CurtaTensor
 import Glibc
 

@@ -8,10 +8,10 @@ import Synchronization
 ///
 /// Its threads would share out a product by their number, and the solvers spread rows over the cores
 /// themselves. Calls nest, from any thread.
-enum SingleThreadedBLAS {
+package enum SingleThreadedBLAS {
   private static let users = Mutex((count: 0, threads: Int32(1)))
 
-  static func run<Result, Failure: Error>(
+  package static func run<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
     users.withLock {

@@ -148,7 +148,7 @@ extension TensorRule: Codable {
 
 extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
-    case name, description, clip
+    case name, description, clip, solvers
     case standard = "default"
     case rules
   }
@@ -159,6 +159,14 @@ extension Recipe: Codable {
     self.init(name: try object.required(String.self, "name"))
     description = try object.value(String.self, "description") ?? description
     clip = try object.choice(ClipSearch.self, "clip") ?? clip
+    solvers =
+      try object.value([String].self, "solvers")?.map { word in
+        guard let solver = Solver(rawValue: word) else {
+          let words = Solver.allCases.map(\.rawValue).joined(separator: ", ")
+          throw RecipeProblem(reason: "'solvers' has '\(word)'; allowed are \(words)")
+        }
+        return solver
+      } ?? solvers
     standard = try object.value(TensorRule.self, "default") ?? standard
     for rule in try object.value([RoleRule].self, "rules") ?? [] {
       guard rules.updateValue(rule.rule, forKey: rule.role) == nil else {
@@ -173,6 +181,7 @@ extension Recipe: Codable {
     try container.encode(name, forKey: .name)
     try container.encode(description, forKey: .description)
     try container.encode(clip, forKey: .clip)
+    if !solvers.isEmpty { try container.encode(solvers, forKey: .solvers) }
     try container.encode(standard, forKey: .standard)
     try container.encode(
       TensorRole.allCases.compactMap { role in

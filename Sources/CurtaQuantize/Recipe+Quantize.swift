@@ -6,18 +6,22 @@ import CurtaTensor
 extension Recipe {
   /// Quantizes `weights` [rows][columns] by the rule for its role.
   ///
-  /// `importance` [columns] weighs the error of each column (see `GridQuantizer.quantize`). Throws
-  /// `QuantizeError`.
+  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it.
+  /// Throws `QuantizeError`.
   public func quantize(
-    _ weights: Matrix, name: String, role: TensorRole, importance: [Float]? = nil
+    _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
     let rule = rule(for: role)
     if rule.bits == 16 {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
     }
     let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    guard let hessian else {
+      return QuantizedTensor(name: name, .grid(try quantizer.quantize(weights)))
+    }
     return QuantizedTensor(
-      name: name, .grid(try quantizer.quantize(weights, importance: importance)))
+      name: name,
+      .grid(try quantizer.quantize(weights, hessian: hessian, solvers: solvers)))
   }
 
   /// Bytes that a tensor of that shape and role takes before compression.

@@ -42,7 +42,7 @@ public struct TensorRule: Sendable, Equatable {
 /// As JSON (`group` is a multiple of 32 or "row"; only `name`, and `bits` of a rule, are needed):
 /// ```
 /// {
-///   "name": "w4", "description": "…", "clip": "search",
+///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}]
 /// }
@@ -52,20 +52,28 @@ public struct Recipe: Sendable, Equatable {
   public var name: String
   public var description: String
   public var clip: ClipSearch
+  /// What works on the codes after they were rounded to nearest, one after the other; with any, the
+  /// conversion looks at text or images.
+  public var solvers: [Solver]
   /// For the roles that `rules` does not name.
   public var standard: TensorRule
   public var rules: [TensorRole: TensorRule]
 
   public init(
     name: String, description: String = "", clip: ClipSearch = .search,
-    standard: TensorRule = TensorRule(bits: 8), rules: [TensorRole: TensorRule] = [:]
+    solvers: [Solver] = [], standard: TensorRule = TensorRule(bits: 8),
+    rules: [TensorRole: TensorRule] = [:]
   ) {
     self.name = name
     self.description = description
     self.clip = clip
+    self.solvers = solvers
     self.standard = standard
     self.rules = rules
   }
+
+  /// Whether a conversion needs something to calibrate on.
+  public var isCalibrated: Bool { !solvers.isEmpty }
 
   /// The rule for a role.
   public func rule(for role: TensorRole) -> TensorRule {

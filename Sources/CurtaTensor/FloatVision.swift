@@ -18,9 +18,7 @@ public struct FloatVision {
   /// [vocabularySize].
   public func forward(_ pixels: [UInt8]) -> [Float] {
     let (d, ends) = (weights.description, weights.ends)
-    var x = embed(pixels)
-    if let norm = ends.firstNorm { x = x.normed(norm, d.body) }
-    runner.transform.apply(.residual, 0, &x.values, d.body.width)
+    var x = stream(pixels)
     for (index, layer) in weights.layers.enumerated() {
       var cache = LayerCache()
       runner.run(layer, index, &x, from: 0, &cache)
@@ -37,6 +35,15 @@ public struct FloatVision {
     guard let head = ends.head else { return pooled.values }
     runner.transform.apply(.headInput, last, &pooled.values, pooled.columns)
     return pooled.through(head).values
+  }
+
+  /// The rows that enter the first layer, [rows][width].
+  public func stream(_ pixels: [UInt8]) -> Matrix {
+    var x = embed(pixels)
+    let body = weights.description.body
+    if let norm = weights.ends.firstNorm { x = x.normed(norm, body) }
+    runner.transform.apply(.residual, 0, &x.values, body.width)
+    return x
   }
 
   /// Prefix and patches with their positions, [rows][width].

@@ -9,10 +9,12 @@ public func hadamard(_ values: inout [Float], block: Int, scale: Float) {
     for start in stride(from: 0, to: values.count, by: block) {
       var half = 1
       while half < block {
-        for i in 0..<block where i & half == 0 {
-          let (a, b) = (values[start + i], values[start + i + half])
-          values[start + i] = a + b
-          values[start + i + half] = a - b
+        for base in stride(from: start, to: start + block, by: 2 * half) {
+          for i in base..<base + half {
+            let (a, b) = (values[i], values[i + half])
+            values[i] = a + b
+            values[i + half] = a - b
+          }
         }
         half *= 2
       }

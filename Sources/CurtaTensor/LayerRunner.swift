@@ -89,11 +89,19 @@ public struct LayerRunner {
   /// The logits that follow x [tokens][width], [tokens][vocabularySize].
   public func logits(_ x: Matrix, _ ends: DecoderEnds) -> Matrix {
     let d = description
-    var normed = x.normed(ends.finalNorm, d)
-    transform.apply(.headInput, max(0, d.layers - 1), &normed.values, d.width)
+    let normed = headInput(x, ends)
     var logits = normed.through(LinearLayer(ends.head ?? ends.embedding, bias: ends.headBias))
     if let cap = d.logitCap { softCap(&logits.values, Float(cap)) }
     return logits
+  }
+
+  /// The rows that the head multiplies, behind the final norm, [tokens][width].
+  @discardableResult
+  public func headInput(_ x: Matrix, _ ends: DecoderEnds) -> Matrix {
+    let d = description
+    var normed = x.normed(ends.finalNorm, d)
+    transform.apply(.headInput, max(0, d.layers - 1), &normed.values, d.width)
+    return normed
   }
 
   private func feedForwardInput(_ x: Matrix, _ norm: NormLayer, _ index: Int) -> Matrix {

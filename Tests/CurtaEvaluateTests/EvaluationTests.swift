@@ -72,7 +72,7 @@ import Testing
 }
 
 /// The trained model, where the checkpoints are: in the repository or beside it.
-private enum Stories {
+enum Stories {
   static let folder: String? = [
     "Examples/models/curta-stories", "../shared/models/curta-stories",
   ].map { Repository.root.appendingPathComponent($0).path }

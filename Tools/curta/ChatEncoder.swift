@@ -1,6 +1,7 @@
 // Turns of a chat as tokens: what somebody says never becomes a control token.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaCompile
 import CurtaEvaluate
 import CurtaFormat
 import CurtaImport

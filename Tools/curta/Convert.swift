@@ -70,6 +70,18 @@ struct Convert: ParsableCommand {
       valueName: "file"))
   var visionConfig: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "What a calibrated recipe looks at: a text, a JSON list of texts, or a folder or .tar of images"
+        + " (default: a text of the converter's own; drawn images).",
+      valueName: "path"))
+  var calibration: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Tokens of text, or images, to calibrate on (default: 16384, 64).", valueName: "count"))
+  var calibrationSize: Int?
+
   @Option(help: "How to store sections; auto takes the smallest form of each.")
   var codec: CodecName = .auto
 
@@ -90,6 +102,9 @@ struct Convert: ParsableCommand {
       throw ValidationError("Missing --output <output>: the file to write.")
     }
     if let context, context < 1 { throw ValidationError("--context is at least 1.") }
+    if let calibrationSize, calibrationSize < 1 {
+      throw ValidationError("--calibration-size is at least 1.")
+    }
   }
 
   func run() throws {
@@ -101,6 +116,12 @@ struct Convert: ParsableCommand {
       conversion.vision.imageSize = imageSize
       conversion.vision.features = features
       conversion.vision.configuration = visionConfig
+      if !dryRun, conversion.recipe.isCalibrated {
+        try conversion.setCalibration(calibration, size: calibrationSize)
+      } else if calibration != nil {
+        throw ValidationError(
+          "--calibration has no use: recipe \(conversion.recipe.name) rounds to nearest.")
+      }
       if dryRun {
         let plan = try conversion.plan()
         try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)

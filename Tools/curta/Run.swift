@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import CCurta
+import CurtaCompile
 import CurtaEvaluate
 import CurtaFormat
 

@@ -1,7 +1,6 @@
 // Activations rounded to int8 and back in float arithmetic, where the program quantizes them.
 // SPDX-License-Identifier: Apache-2.0
 
-import CurtaCompile
 import CurtaTensor
 
 /// The float-arithmetic simulation of the program's activation codes.
@@ -26,19 +25,22 @@ public enum FakeQuantization {
   }
 
   /// The orthonormal Hadamard of blocks, its own inverse; 0 is none.
-  static func rotate(_ values: inout [Float], _ block: Int) {
+  package static func rotate(_ values: inout [Float], _ block: Int) {
     if block > 0 { hadamard(&values, block: block, scale: 1 / Float(block).squareRoot()) }
   }
 
   /// Each row [rowWidth] to the nearest of −127…127 times its largest magnitude / 127.
-  static func round(_ values: inout [Float], _ rowWidth: Int) {
+  package static func round(_ values: inout [Float], _ rowWidth: Int) {
     values.withUnsafeMutableBufferPointer { values in
       for start in stride(from: 0, to: values.count, by: rowWidth) {
         var largest: Float = 0
         for i in start..<start + rowWidth { largest = max(largest, abs(values[i])) }
         guard largest > 0 else { continue }
-        let step = largest / 127
-        for i in start..<start + rowWidth { values[i] = (values[i] / step).rounded() * step }
+        let (step, inverse) = (largest / 127, 127 / largest)
+        // Adding and subtracting 1.5 · 2^23 rounds to an integer.
+        for i in start..<start + rowWidth {
+          values[i] = ((values[i] * inverse + 0x1.8p23) - 0x1.8p23) * step
+        }
       }
     }
   }

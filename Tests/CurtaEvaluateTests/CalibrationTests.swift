@@ -1,0 +1,169 @@
+// Calibrated recipes: what is gathered of a model's activations, and what it is good for.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaFormat
+import CurtaImport
+import CurtaQuantize
+import CurtaTensor
+import CurtaTestSupport
+import CurtaWrite
+import Foundation
+import Testing
+
+@testable import CurtaCompile
+@testable import CurtaEvaluate
+
+/// 3 bits in groups of 32, to nearest and by GPTQ.
+private let nearest = Recipe(name: "three", standard: TensorRule(bits: 3, group: 32))
+private let calibrated = Recipe(
+  name: "three", solvers: [.gptq], standard: TensorRule(bits: 3, group: 32))
+
+@Suite struct CalibrationTests {
+  /// The moments of the first layer's inputs against sums over what a recorder saw.
+  @Test func momentsAreThoseOfTheRows() throws {
+    let source = ArchitectureTests.folder.path + "/qwen2"
+    let weights = try DecoderWeights(loadCheckpoint(source).source)
+    let d = weights.description
+    let spreading = Spreading(d)
+    let sequences: [[Int32]] = [[1, 5, 3, 2, 9, 4], [7, 7, 1, 0, 2]]
+    let calibration = LayerCalibration(
+      d, sequences.map { LayerRunner(d).embed($0, weights.ends) })
+    let moments = calibration.watch(weights.layers[0], 0)
+
+    var rows: [ActivationSite: [[Float]]] = [:]
+    let watch = FakeQuantization.transform(spreading).then(
+      SiteTransform { site, layer, values, width in
+        guard layer == 0 else { return }
+        for start in stride(from: 0, to: values.count, by: width) {
+          rows[site, default: []].append(Array(values[start..<start + width]))
+        }
+      })
+    var float = FloatDecoder(weights, transform: watch)
+    for sequence in sequences {
+      var state = FloatDecoderState(d)
+      _ = float.forward(tokens: sequence, state: &state)
+    }
+    for (role, site) in [
+      (TensorRole.key, ActivationSite.attentionInput), (.output, .attentionOutput),
+      (.gate, .feedForwardInput), (.down, .feedForwardProduct),
+    ] {
+      let seen = try #require(rows[site]).map { row in
+        // The Hadamard by its definition.
+        let block = max(spreading[site], 1)
+        return row.indices.map { i in
+          (0..<block).reduce(0.0) { sum, j in
+            let sign = ((i % block) & j).nonzeroBitCount % 2 == 0 ? 1.0 : -1.0
+            return sum + sign * Double(row[i / block * block + j])
+          }
+        }
+      }
+      let hessian = try #require(try moments.hessian(for: role))
+      #expect(seen.count == 11)
+      for (k, mean) in hessian.diagonal.enumerated() {
+        let expected = seen.reduce(0) { $0 + $1[k] * $1[k] } / 11
+        #expect(abs(mean - expected) <= 1e-5 * max(expected, 1e-6), "\(role) \(k)")
+      }
+    }
+    #expect(try moments.hessian(for: .norm) == nil)
+  }
+
+  /// Every arrangement of a decoder goes through, and the integers follow the float simulation of the
+  /// same codes.
+  @Test(arguments: ArchitectureTests.names)
+  func everyArchitectureIsCalibrated(name: String) throws {
+    try withTemporaryFolder { folder in
+      let source = ArchitectureTests.folder.path + "/" + name
+      func divergence(_ recipe: Recipe) throws -> (kl: Double, bytes: [UInt8]) {
+        let path = folder.appendingPathComponent("tiny.curta").path
+        var conversion = Conversion(source: source, recipe: recipe)
+        conversion.calibration.tokens = 1024
+        _ = try conversion.run(to: path)
+        let checkpoint = try loadCheckpoint(source)
+        let weights = try DecoderWeights(checkpoint.source)
+        let d = weights.description
+        var random = SeededRandom(3)
+        let tokens = (0..<min(64, d.contextLength)).map { _ in
+          Int32(random.below(d.vocabularySize))
+        }
+        let file = try FileMapping(path)
+        let model = try withExtendedLifetime(file) {
+          try DequantizedModel(CurtaFile(file.bytes), like: d)
+        }
+        var exact = FloatDecoder(weights)
+        var rounded = FloatDecoder(
+          model.weights, transform: FakeQuantization.transform(model.spreading))
+        var (a, b) = (FloatDecoderState(d), FloatDecoderState(model.weights.description))
+        let expected = exact.forward(tokens: tokens, state: &a)
+        let found = rounded.forward(tokens: tokens, state: &b)
+        let sum = tokens.indices.reduce(0) { $0 + klDivergence(expected.row($1), found.row($1)) }
+        return (
+          sum / Double(tokens.count), [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        )
+      }
+      let (plain, better) = (try divergence(nearest), try divergence(calibrated))
+      print("MEASURED gptq.\(name) \(better.kl / plain.kl)")
+      // Tiny random models on random tokens: their inputs are hardly correlated, so the gain is
+      // small; but nothing gets lost on the way.
+      #expect(better.kl < plain.kl * 1.25)
+      #expect(better.bytes == (try divergence(calibrated)).bytes)
+    }
+  }
+
+  /// The same of every arrangement of a vision transformer.
+  @Test(arguments: TinyVision.all)
+  func everyVisionTransformerIsCalibrated(tiny: TinyVision) throws {
+    try withTemporaryFolder { folder in
+      let weights = tiny.weights()
+      let d = weights.description
+      var random = SeededRandom(8)
+      let images = (0..<24).map { _ in random.bytes(d.height * d.width * d.channels) }
+      let float = FloatVision(weights)
+      func error(_ recipe: Recipe) throws -> Double {
+        let path = folder.appendingPathComponent("tiny.curta").path
+        let contents = try Conversion.contents(
+          weights, recipe: recipe, images: Array(images.prefix(16)))
+        _ = try writeCurta(contents, to: path, codec: .auto, verify: Conversion.checkFormat)
+        let model = try ImageModel(path, batch: 8)
+        let rows = try model.run(
+          images.suffix(8).map {
+            PixelImage(width: d.width, height: d.height, channels: d.channels, pixels: $0)
+          }[...])
+        var sum = 0.0
+        for (image, row) in zip(images.suffix(8), rows) {
+          for (a, b) in zip(float.forward(image), row) { sum += Double((a - b) * (a - b)) }
+        }
+        return sum
+      }
+      let (plain, better) = (try error(nearest), try error(calibrated))
+      print("MEASURED gptq-vision.\(tiny.name.replacing(" ", with: "-")) \(better / plain)")
+      #expect(better < plain * 1.25)
+    }
+  }
+}
+
+@Suite(.enabled(if: Stories.isHere)) struct CalibratedStoriesTests {
+  /// A trained model, calibrated on other stories than it is measured on.
+  @Test func solversBetterATrainedModel() throws {
+    try withTemporaryFolder { folder in
+      let source = try #require(Stories.folder)
+      let all = try TextDocuments(Stories.text)
+      func divergence(_ recipe: Recipe) throws -> Double {
+        let path = folder.appendingPathComponent("stories.curta").path
+        var conversion = Conversion(source: source, recipe: recipe)
+        conversion.calibration.texts = Array(all.texts.prefix(60))
+        conversion.calibration.tokens = 8192
+        _ = try conversion.run(to: path)
+        var options = EvaluationOptions()
+        options.documents = .last(6)
+        options.threads = 2
+        var evaluation = try Evaluation(
+          file: path, reference: loadCheckpoint(source), text: all, options)
+        return try evaluation.run().klMean
+      }
+      let (plain, better) = (try divergence(nearest), try divergence(calibrated))
+      print("MEASURED stories.nearest \(plain)")
+      print("MEASURED stories.gptq \(better)")
+      #expect(better < 0.95 * plain)
+    }
+  }
+}
