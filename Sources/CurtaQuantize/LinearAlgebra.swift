@@ -53,6 +53,17 @@ func product(
     blasint(k), b, blasint(n), 0, c, blasint(n))
 }
 
+/// c [m][n] = aᵀ · b with a [k][m] and b [k][n] in double precision.
+func product(
+  transposed a: UnsafePointer<Double>, _ b: UnsafePointer<Double>,
+  into c: UnsafeMutablePointer<Double>, m: Int, n: Int, k: Int
+) {
+  guard m > 0, n > 0, k > 0 else { return }
+  cblas_dgemm(
+    CblasRowMajor, CblasTrans, CblasNoTrans, blasint(m), blasint(n), blasint(k), 1, a, blasint(m),
+    b, blasint(n), 0, c, blasint(n))
+}
+
 /// The upper triangular U with U·Uᵀ = `matrix` [n][n], symmetric; nil where it is not positive
 /// definite. Below the diagonal is what was there.
 func upperFactor(_ matrix: [Double], _ n: Int) -> [Double]? {

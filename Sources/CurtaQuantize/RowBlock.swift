@@ -61,8 +61,12 @@ final class RowBlock {
       updateSteps(lane)
       for (j, column) in hessian.order.enumerated() {
         let (place, cell) = (row * columns + column, groupOf[j] * lanes + lane)
-        values[j * lanes + lane] = steps[cell] * Float(tensor.codes[place]) + offsets[cell]
-        if j < hessian.live { weights[j * lanes + lane] = matrix.values[place] }
+        if j < hessian.live {
+          values[j * lanes + lane] = steps[cell] * Float(tensor.codes[place]) + offsets[cell]
+          weights[j * lanes + lane] = matrix.values[place]
+        } else {
+          values[j * lanes + lane] = steps[cell] * code(j, lane) + offsets[cell]
+        }
       }
     }
   }

@@ -11,6 +11,14 @@ import Dispatch
 public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
   /// New codes in one pass over the columns (see `GPTQ`).
   case gptq
+  /// 20 sweeps over the codes, one at a time (see `QuantEase`).
+  case quantease
+  /// New scales for the codes and new codes for the scales, in turn, three times: the alternation of
+  /// decoupleQ (Guo et al. 2024, arXiv 2404.12759) with `ScaleFit` and 6 sweeps of `QuantEase`.
+  case decoupleq
+
+  /// All of them, from the coarsest to the finest.
+  public static let best: [Solver] = [.gptq, .quantease, .decoupleq]
 }
 
 extension GridQuantizer {
@@ -29,7 +37,6 @@ extension GridQuantizer {
     let largest = hessian.diagonal.max() ?? 0
     let importance = hessian.diagonal.map { largest > 0 ? Float($0 / largest) : 1 }
     var tensor = try quantize(weights, importance: importance)
-    guard !solvers.isEmpty else { return tensor }
     tensor.solve(weights, hessian, solvers)
     return tensor
   }
@@ -78,17 +85,30 @@ extension RowBlock {
   func run(_ solvers: [Solver], _ hessian: SolverHessian) {
     var errors = errors(hessian)
     for solver in solvers {
-      let before = RowBlock(copying: self)
       switch solver {
-      case .gptq: GPTQ.solve(self, hessian)
-      }
-      let after = self.errors(hessian)
-      for lane in 0..<rows.count {
-        if after[lane] < errors[lane] {
-          errors[lane] = after[lane]
-        } else {
-          take(lane, from: before)
+      case .gptq: better(&errors, hessian) { GPTQ.solve($0, hessian) }
+      case .quantease:
+        better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 20, escape: true) }
+      case .decoupleq:
+        for _ in 0..<3 {
+          better(&errors, hessian) { ScaleFit.solve($0, hessian) }
+          better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 6, escape: false) }
         }
+      }
+    }
+  }
+
+  /// Runs `solve`; rows whose error is not below `errors` [rows] get their former state back.
+  private func better(
+    _ errors: inout [Double], _ hessian: SolverHessian, _ solve: (RowBlock) -> Void
+  ) {
+    let before = RowBlock(copying: self)
+    solve(self)
+    for (lane, error) in self.errors(hessian).enumerated() {
+      if error < errors[lane] {
+        errors[lane] = error
+      } else {
+        take(lane, from: before)
       }
     }
   }

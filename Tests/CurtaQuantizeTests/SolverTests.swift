@@ -28,6 +28,51 @@ import Testing
     #expect(tensor.outputError(of: layer.matrix, hessian) <= layer.gptq * (1 + 1e-6))
   }
 
+  /// The sweeps of numpy, whose gradients are formed anew every time.
+  @Test(arguments: SolvedLayer.all)
+  func descentIsThatOfNumpy(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    let block = RowBlock(layer.tensor, layer.matrix, hessian, rows: 0..<layer.rows)
+    GPTQ.solve(block, hessian)
+    QuantEase.solve(block, hessian, sweeps: 8, escape: false)
+    #expect(block.errors(hessian).reduce(0, +) <= layer.descent * (1 + 1e-6))
+  }
+
+  /// Between the best real scales and those to which no integer beside them is better.
+  @Test(arguments: SolvedLayer.all)
+  func scalesAreThoseOfLeastSquares(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    var start = layer.tensor
+    start.codes = layer.gptq_codes
+    let block = RowBlock(start, layer.matrix, hessian, rows: 0..<layer.rows)
+    ScaleFit.solve(block, hessian)
+    let error = block.errors(hessian).reduce(0, +)
+    #expect(error >= layer.scales_after_gptq * (1 - 1e-6))
+    #expect(error <= layer.scales_after_gptq * 1.01)
+    let part = block.part(hessian)
+    #expect(part.codes == layer.gptq_codes)
+    var best = start
+    best.mantissas = part.mantissas
+    best.groupScales = part.groupScales
+    best.groupOffsets = part.groupOffsets
+    let least = layer.error(of: best)
+    #expect(abs(least - error) <= 1e-5 * error)
+    for cell in 0..<(best.groupScales?.count ?? 0) {
+      for step: UInt8 in [1, 255] {
+        var other = best
+        other.groupScales?[cell] &+= step
+        #expect(layer.error(of: other) >= least * (1 - 1e-6))
+      }
+    }
+    for cell in 0..<(best.groupOffsets?.count ?? 0) {
+      for step: Int16 in [1, -1] {
+        var other = best
+        other.groupOffsets?[cell] += step
+        #expect(layer.error(of: other) >= least * (1 - 1e-6))
+      }
+    }
+  }
+
   @Test(arguments: Solver.allCases)
   func noRowGetsWorse(_ solver: Solver) throws {
     for layer in SolvedLayer.all {
@@ -63,28 +108,28 @@ import Testing
     }
   }
 
-  /// A row's integers do not depend on the rows beside it, so not on the cores either.
+  /// What one thread makes of a block of rows after the other is what all cores make of them.
   @Test(arguments: Solver.allCases)
-  func rowsAreSolvedAlone(_ solver: Solver) throws {
-    var generator = SeededRandom.announced("rows alone, \(solver)")
-    let weights = heavyTailed(80, 36, &generator)
+  func coresDoNotMatter(_ solver: Solver) throws {
+    var generator = SeededRandom.announced("cores, \(solver)")
+    let weights = heavyTailed(150, 36, &generator)
     var moments = Hessian(columns: 36)
     try moments.accumulate(rows: mixedInputs(90, 36, &generator))
     let hessian = try SolverHessian(moments)
     let start = try GridQuantizer(bits: 3, group: 32).quantize(weights)
     var together = start
     together.solve(weights, hessian, [solver])
-    for row in [0, 17, 63, 64, 79] {
-      let cells = row * start.groups..<(row + 1) * start.groups
-      var one = GridTensor(
-        rows: 1, columns: 36, bits: 3, group: 32, exponent: start.exponent,
-        codes: Array(start.codes[row * 36..<row * 36 + 36]), mantissas: [start.mantissas[row]],
-        groupScales: start.groupScales.map { Array($0[cells]) })
-      one.solve(
-        Matrix(rows: 1, columns: 36, values: Array(weights.row(row))), hessian, [solver])
-      #expect(one.codes == Array(together.codes[row * 36..<row * 36 + 36]))
-      #expect(one.mantissas == [together.mantissas[row]])
-      #expect(one.groupScales == together.groupScales.map { Array($0[cells]) })
+    for first in stride(from: 0, to: 150, by: RowBlock.width) {
+      let rows = first..<min(first + RowBlock.width, 150)
+      let part = SingleThreadedBLAS.run {
+        let block = RowBlock(start, weights, hessian, rows: rows)
+        block.run([solver], hessian)
+        return block.part(hessian)
+      }
+      #expect(part.codes == Array(together.codes[rows.lowerBound * 36..<rows.upperBound * 36]))
+      #expect(part.mantissas == Array(together.mantissas[rows]))
+      let cells = rows.lowerBound * start.groups..<rows.upperBound * start.groups
+      #expect(part.groupScales == together.groupScales.map { Array($0[cells]) })
     }
   }
 
