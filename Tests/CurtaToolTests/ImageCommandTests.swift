@@ -81,6 +81,31 @@ import Testing
     }
   }
 
+  /// The drawn pictures of Examples, by their folders and by the float forward pass.
+  @Test(arguments: ["w8", "w6", "w4"])
+  func drawnPicturesAreWhatTheyShow(recipe: String) throws {
+    let source = Repository.root.path + "/Examples/models/vit-cifar10"
+    let pictures = Repository.root.path + "/Examples/pictures"
+    try withTemporaryFolder { folder in
+      let path = folder.appendingPathComponent("vit.curta").path
+      let converted = try Tool.run("convert", source, "-o", path, "--recipe", recipe)
+      #expect(converted.status == 0, "\(converted.errors)")
+      let eval = try Tool.run(
+        "eval", path, "--images", pictures, "--reference", source, "--json"
+      ).json
+      #expect(eval["labelled"] as? Int == 10)
+      for key in ["accuracy", "reference_accuracy", "top1_agreement"] {
+        #expect(eval[key] as? Double == 1, "\(key)")
+      }
+      #expect(eval["kl_mean"] as? Double ?? 1 < (recipe == "w4" ? 0.003 : 0.0005))
+      for label in ["airplane", "frog", "truck"] {
+        let picture = "\(pictures)/\(label)/drawn.png"
+        let classified = try Tool.run("classify", path, picture, "--top", "1")
+        #expect(classified.output.hasSuffix(" %  \(label)\n"), "\(classified.errors)")
+      }
+    }
+  }
+
   @Test func damagedPicturesAreNamed() throws {
     try withModel { path, _, folder in
       let good = picture(1)
