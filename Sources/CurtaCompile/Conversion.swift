@@ -19,8 +19,10 @@ public struct Conversion: Sendable {
   public var recipe: Recipe
   public var codec: CodecChoice
   public var vision = VisionOptions()
-  /// What a recipe with a solver looks at.
+  /// What a recipe with a solver or a budget looks at.
   public var calibration = CalibrationInput()
+  /// What the bits of the recipe's choices are shared out for; nil: every tensor has its rule.
+  public var budget: Budget?
 
   /// What a vision transformer is asked for.
   public struct VisionOptions: Sendable {
@@ -74,7 +76,7 @@ public struct Conversion: Sendable {
       try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
       let contents = try Conversion.contents(
         checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-        progress: progress)
+        budget: budget, progress: progress)
       progress(.writing)
       return ConversionReport(
         sizes: try writeCurta(contents, to: output, codec: codec, verify: check),
@@ -86,7 +88,7 @@ public struct Conversion: Sendable {
     try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
     let contents = try Conversion.contents(
       checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-      progress: progress)
+      budget: budget, progress: progress)
     progress(.writing)
     let sizes = try writeCurta(contents, to: output, codec: codec, verify: check)
     return ConversionReport(
@@ -125,13 +127,20 @@ public struct Conversion: Sendable {
   /// Everything that goes into the file of a checkpoint, its tensors compressed with `codec`.
   public static func contents(
     _ checkpoint: Checkpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
-    calibration: CalibrationInput = CalibrationInput(),
+    calibration: CalibrationInput = CalibrationInput(), budget: Budget? = nil,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     let sequences =
-      recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
+      recipe.isCalibrated || budget != nil
+      ? try CalibrationText.sequences(checkpoint, calibration) : []
+    var recipe = recipe
+    if let budget {
+      recipe = try Lowering.allotted(
+        checkpoint.source, recipe, budget, sequences: sequences,
+        otherBytes: tokenizer.count + fileOverhead, progress: progress)
+    }
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
@@ -146,10 +155,15 @@ public struct Conversion: Sendable {
   /// The same of a vision transformer.
   static func contents(
     _ checkpoint: VisionCheckpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
-    calibration: CalibrationInput = CalibrationInput(),
+    calibration: CalibrationInput = CalibrationInput(), budget: Budget? = nil,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    var recipe = recipe
+    if let budget {
+      recipe = try VisionLowering.allotted(
+        checkpoint.weights, recipe, budget, images: calibration.images ?? [], progress: progress)
+    }
     return try contents(
       checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec,
       images: calibration.images ?? [], progress: progress)

@@ -56,11 +56,11 @@ public struct ConversionPlan: Sendable, Equatable {
           name: tensor.name, rows: tensor.rows, columns: tensor.columns, bits: 32, group: 0,
           bytes: 4 * tensor.rows * tensor.columns)
       }
-      let rule = recipe.rule(for: role)
+      let rule = recipe.rule(for: role, name: tensor.name)
       return Tensor(
         name: tensor.name, rows: tensor.rows, columns: tensor.columns, bits: rule.bits,
         group: rule.group,
-        bytes: recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role))
+        bytes: rule.byteSize(rows: tensor.rows, columns: tensor.columns))
     }
   }
 }

@@ -240,6 +240,19 @@ package enum LayerPart: String, CaseIterable {
     }
   }
 
+  /// Whether it is a matrix that rows are multiplied by.
+  var isWeight: Bool {
+    switch self {
+    case .query, .key, .value, .output, .gate, .up, .down: true
+    default: false
+    }
+  }
+
+  /// Puts other values of a weight in their place; its bias stays.
+  func setWeight(_ values: Matrix, in layer: inout DecoderLayer) {
+    if self == .gate { layer.gate?.weight = values } else { set(values, in: &layer) }
+  }
+
   /// Puts values read back from a file in their place.
   package func set(_ values: Matrix, in layer: inout DecoderLayer) {
     switch self {

@@ -10,6 +10,8 @@ public enum ConversionStage: Sendable, Equatable {
   case reading
   /// Measuring activations with the float model.
   case calibrating
+  /// Measuring what layer `layer` of `count` loses with fewer bits.
+  case measuring(layer: Int, count: Int)
   /// Tensor `index` of `count`, counted from 0.
   case quantizing(name: String, index: Int, count: Int)
   case writing

@@ -17,7 +17,7 @@ func forEachRow(_ rows: Int, _ body: (Int) -> Void) {
 }
 
 /// `body` of 0 ..< count, in this order, computed on all cores.
-func concurrentMap<Result: Sendable>(_ count: Int, _ body: (Int) -> Result) -> [Result] {
+package func concurrentMap<Result: Sendable>(_ count: Int, _ body: (Int) -> Result) -> [Result] {
   var results = [Result?](repeating: nil, count: count)
   withoutActuallyEscaping(body) { body in
     nonisolated(unsafe) let body = body

@@ -136,7 +136,7 @@ extension TensorRule: Codable {
   private enum Keys: CodingKey { case bits, group }
 
   public init(from decoder: any Decoder) throws {
-    self = try StrictObject(decoder, "'default'", allowed: ["bits", "group"]).rule()
+    self = try StrictObject(decoder, "'default' or a choice", allowed: ["bits", "group"]).rule()
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -150,7 +150,7 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case rules
+    case rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -173,6 +173,11 @@ extension Recipe: Codable {
         throw RecipeProblem(reason: "two rules have the role '\(rule.role.rawValue)'")
       }
     }
+    choices = try object.value([TensorRule].self, "choices") ?? []
+    if choices.contains(where: { $0.bits == 16 }) {
+      throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
+    }
+    tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
 
   /// Rules come in the order of `TensorRole`, so that the same recipe gives the same text.
@@ -187,5 +192,7 @@ extension Recipe: Codable {
       TensorRole.allCases.compactMap { role in
         rules[role].map { RoleRule(role: role, rule: $0) }
       }, forKey: .rules)
+    if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
+    if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }
 }

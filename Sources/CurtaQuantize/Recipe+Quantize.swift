@@ -11,7 +11,7 @@ extension Recipe {
   public func quantize(
     _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
-    let rule = rule(for: role)
+    let rule = rule(for: role, name: name)
     if rule.bits == 16 {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
     }
@@ -23,12 +23,13 @@ extension Recipe {
       name: name,
       .grid(try quantizer.quantize(weights, hessian: hessian, solvers: solvers)))
   }
+}
 
-  /// Bytes that a tensor of that shape and role takes before compression.
-  public func byteSize(rows: Int, columns: Int, role: TensorRole) -> Int {
-    let rule = rule(for: role)
-    if rule.bits == 16 { return rows * columns * 2 + rows * 2 }
-    let groups = rule.group == 0 ? 0 : (columns + rule.group - 1) / rule.group
-    return rows * ((columns + 31) / 32) * 4 * rule.bits + rows * 2 + rows * groups
+extension TensorRule {
+  /// Bytes that a tensor of that shape takes before compression.
+  public func byteSize(rows: Int, columns: Int) -> Int {
+    if bits == 16 { return rows * columns * 2 + rows * 2 }
+    let groups = group == 0 ? 0 : (columns + group - 1) / group
+    return rows * ((columns + 31) / 32) * 4 * bits + rows * 2 + rows * groups
   }
 }

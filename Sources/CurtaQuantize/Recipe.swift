@@ -58,6 +58,10 @@ public struct Recipe: Sendable, Equatable {
   /// For the roles that `rules` does not name.
   public var standard: TensorRule
   public var rules: [TensorRole: TensorRule]
+  /// What a conversion with a budget may give each tensor, in place of its rule; empty: no budget.
+  public var choices: [TensorRule] = []
+  /// The rules of single tensors, by name: what a budget led to.
+  public var tensors: [String: TensorRule] = [:]
 
   public init(
     name: String, description: String = "", clip: ClipSearch = .search,
@@ -75,9 +79,10 @@ public struct Recipe: Sendable, Equatable {
   /// Whether a conversion needs something to calibrate on.
   public var isCalibrated: Bool { !solvers.isEmpty }
 
-  /// The rule for a role.
-  public func rule(for role: TensorRole) -> TensorRule {
-    switch role {
+  /// The rule for a role, or for the tensor of that name.
+  public func rule(for role: TensorRole, name: String = "") -> TensorRule {
+    if let own = tensors[name] { return own }
+    return switch role {
     case .norm, .bias: TensorRule(bits: 16)
     case .position, .patch: rules[role] ?? rules[.embedding] ?? standard
     default: rules[role] ?? standard

@@ -17,12 +17,18 @@ public struct FloatVision {
   /// The labels' logits, or the features, of an image [height][width][channels] of 0…255,
   /// [vocabularySize].
   public func forward(_ pixels: [UInt8]) -> [Float] {
-    let (d, ends) = (weights.description, weights.ends)
     var x = stream(pixels)
     for (index, layer) in weights.layers.enumerated() {
       var cache = LayerCache()
       runner.run(layer, index, &x, from: 0, &cache)
     }
+    return finish(x)
+  }
+
+  /// The labels' logits, or the features, of the rows behind the last layer, [vocabularySize].
+  public func finish(_ rows: Matrix) -> [Float] {
+    let (d, ends) = (weights.description, weights.ends)
+    var x = rows
     if let norm = ends.finalNorm, !d.normsPooledRow { x = x.normed(norm, d.body) }
     var pooled = pool(x)
     if let norm = ends.finalNorm, d.normsPooledRow { pooled = pooled.normed(norm, d.body) }

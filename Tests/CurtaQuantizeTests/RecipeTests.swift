@@ -91,7 +91,7 @@ import Testing
     let weights = heavyTailed(4, 130, &generator)
     for role in TensorRole.allCases {
       let tensor = try Recipe.w4.quantize(weights, name: "t", role: role)
-      #expect(tensor.byteSize == Recipe.w4.byteSize(rows: 4, columns: 130, role: role))
+      #expect(tensor.byteSize == Recipe.w4.rule(for: role).byteSize(rows: 4, columns: 130))
       switch tensor.base {
       case .grid(let grid): #expect(grid.bits == Recipe.w4.rule(for: role).bits)
       case .wide: #expect(role == .norm || role == .bias)

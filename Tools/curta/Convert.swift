@@ -82,6 +82,23 @@ struct Convert: ParsableCommand {
       "Tokens of text, or images, to calibrate on (default: 16384, 64).", valueName: "count"))
   var calibrationSize: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Share out the recipe's choices of bits so that the file has at most so many bytes before"
+        + " compression (k, M and G are understood).", valueName: "bytes"))
+  var size: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The same for so many bits of tensors for each parameter.", valueName: "number"))
+  var bits: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "The same for an expected KL divergence of so many nats, with as few bytes as that takes.",
+      valueName: "nats"))
+  var maxKl: Double?
+
   @Option(help: "How to store sections; auto takes the smallest form of each.")
   var codec: CodecName = .auto
 
@@ -102,6 +119,15 @@ struct Convert: ParsableCommand {
       throw ValidationError("Missing --output <output>: the file to write.")
     }
     if let context, context < 1 { throw ValidationError("--context is at least 1.") }
+    let budgets = [size != nil, bits != nil, maxKl != nil].count { $0 }
+    guard budgets <= 1 else {
+      throw ValidationError("--size, --bits and --max-kl exclude one another.")
+    }
+    if let size, byteCount(size) == nil {
+      throw ValidationError("--size is a number of bytes, such as 80M.")
+    }
+    if let bits, !(bits > 0) { throw ValidationError("--bits is above 0.") }
+    if let maxKl, !(maxKl > 0) { throw ValidationError("--max-kl is above 0.") }
     if let calibrationSize, calibrationSize < 1 {
       throw ValidationError("--calibration-size is at least 1.")
     }
@@ -116,9 +142,10 @@ struct Convert: ParsableCommand {
       conversion.vision.imageSize = imageSize
       conversion.vision.features = features
       conversion.vision.configuration = visionConfig
-      if !dryRun, conversion.recipe.isCalibrated {
+      conversion.budget = try budget(conversion.recipe)
+      if !dryRun, conversion.recipe.isCalibrated || conversion.budget != nil {
         try conversion.setCalibration(calibration, size: calibrationSize)
-      } else if calibration != nil {
+      } else if calibration != nil, !conversion.recipe.isCalibrated {
         throw ValidationError(
           "--calibration has no use: recipe \(conversion.recipe.name) rounds to nearest.")
       }
@@ -136,6 +163,30 @@ struct Convert: ParsableCommand {
     }
   }
 
+  /// What was asked for by --size, --bits or --max-kl.
+  private func budget(_ recipe: Recipe) throws -> Budget? {
+    var budget: Budget?
+    if let size { budget = .bytes(byteCount(size) ?? 0) }
+    if let bits { budget = .bits(bits) }
+    if let maxKl { budget = .loss(maxKl) }
+    guard budget == nil || recipe.choices.count > 1 else {
+      throw ValidationError(
+        "recipe \(recipe.name) has no 'choices' of bits to share out; try --recipe best.")
+    }
+    return budget
+  }
+
+  /// 80M is 80 000 000.
+  private func byteCount(_ text: String) -> Int? {
+    let units: [Character: Double] = ["k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9]
+    let unit = text.last.flatMap { units[$0] }
+    guard let number = Double(unit == nil ? text : String(text.dropLast())), number > 0 else {
+      return nil
+    }
+    let bytes = number * (unit ?? 1)
+    return bytes < 1e15 ? Int(bytes) : nil
+  }
+
   private func convert(_ conversion: Conversion, to output: String) throws -> ConversionReport {
     var line = ProgressLine(progress)
     defer { line.clear() }
@@ -143,6 +194,8 @@ struct Convert: ParsableCommand {
       switch stage {
       case .reading: line.show("reading \(source)", 0, of: 100)
       case .calibrating: line.show("measuring activations", 1, of: 100)
+      case .measuring(let layer, let count):
+        line.show("measuring layer \(layer + 1)", layer, of: count)
       case .quantizing(let name, let index, let count):
         line.show(name, 5 + 85 * index / max(1, count), of: 100)
       case .writing: line.show("writing", 90, of: 100)

@@ -1,0 +1,102 @@
+// What a model's outputs lose when one tensor has fewer bits.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaQuantize
+import CurtaTensor
+import Dispatch
+
+/// The losses of every weight of the layers at several rules, as far as a few inputs show them.
+///
+/// At the coarsest rule all weights of a layer are rounded at once and the model is run to its end:
+/// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
+/// makes at the end of the layer, and carried over to the other rules by the errors Σ (w − ŵ) H
+/// (w − ŵ)ᵀ of the tensor. (AdaQuant, Hubara et al. 2021, measures each tensor at each width; this
+/// takes one run of the model for each layer.)
+struct Sensitivity {
+  let stack: LayerStack
+  let rules: [TensorRule]
+  let clip: ClipSearch
+
+  /// [layer][part of `parts`][rule], in the units of `LayerStack.loss`.
+  ///
+  /// Throws what reading a layer throws, and `QuantizeError`.
+  func losses(of parts: [LayerPart], progress: (Int) -> Void = { _ in }) throws -> [[[Double]]] {
+    let count = stack.d.layers
+    var inputs = [stack.streams]
+    for index in 0..<count {
+      let layer = try stack.layer(index)
+      inputs.append(each(inputs[index]) { stack.run(layer, index, $0) })
+    }
+    let expected = inputs[count].map(stack.outputs)
+    let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
+
+    var result: [[[Double]]] = []
+    for index in 0..<count {
+      progress(index)
+      let layer = try stack.layer(index)
+      let moments = LayerCalibration(stack.d, inputs[index]).watch(layer, index)
+      var errors: [[Double]] = []
+      var shares: [Double] = []
+      var rounded = layer
+      for part in parts {
+        let planned = part.planned(stack.d, stack.spreading, layer: index)
+        let turned = Spreading.turned(part.values(layer), block: planned.block)
+        guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
+          preconditionFailure("\(planned.name) is no weight")
+        }
+        var own: [Double] = []
+        var probe = turned
+        for (place, rule) in rules.enumerated() {
+          let recipe = Recipe(name: "", clip: clip, standard: rule)
+          let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
+          guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
+          own.append(grid.outputError(of: turned, hessian))
+          if place == coarsest { probe = grid.dequantized() }
+        }
+        errors.append(own)
+        let values = Spreading.turnedBack(probe, block: planned.block)
+        var alone = layer
+        part.setWeight(values, in: &alone)
+        part.setWeight(values, in: &rounded)
+        shares.append(
+          zip(each(inputs[index]) { stack.run(alone, index, $0) }, inputs[index + 1]).reduce(0) {
+            $0 + squaredDistance($1.0, $1.1)
+          })
+      }
+      let loss = try lossBehind(index, rounded, inputs[index], expected)
+      let total = max(shares.reduce(0, +), 1e-300)
+      result.append(
+        zip(errors, shares).map { errors, share in
+          errors.map { loss * share / total * $0 / max(errors[coarsest], 1e-300) }
+        })
+    }
+    return result
+  }
+
+  /// The loss of the model with another layer `index`.
+  private func lossBehind(
+    _ index: Int, _ layer: DecoderLayer, _ streams: [Matrix], _ expected: [Matrix]
+  ) throws -> Double {
+    var streams = each(streams) { stack.run(layer, index, $0) }
+    for next in index + 1..<max(stack.d.layers, index + 1) {
+      let layer = try stack.layer(next)
+      streams = each(streams) { stack.run(layer, next, $0) }
+    }
+    let losses = zip(streams.map(stack.outputs), expected).map { stack.loss($0, $1) }
+    return losses.reduce(0, +) / Double(max(losses.count, 1))
+  }
+
+  private func each(_ streams: [Matrix], _ body: (Matrix) -> Matrix) -> [Matrix] {
+    SingleThreadedBLAS.run { concurrentMap(streams.count) { body(streams[$0]) } }
+  }
+}
+
+/// Σ (a − b)².
+private func squaredDistance(_ a: Matrix, _ b: Matrix) -> Double {
+  var sum = 0.0
+  for i in a.values.indices {
+    let difference = Double(a.values[i]) - Double(b.values[i])
+    sum += difference * difference
+  }
+  return sum
+}
