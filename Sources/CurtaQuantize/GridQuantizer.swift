@@ -18,9 +18,14 @@ public struct GridQuantizer: Sendable, Equatable {
   /// Columns in a group, a multiple of 32; 0 is the whole row.
   public var group: Int
   public var clip: ClipSearch
+  /// Whether every group (or row) has an offset of its own, 16 bits, for weights that do not lie
+  /// around 0 or have too few codes to waste one. Rows then have a scale of 8 bits as groups do.
+  public var hasOffsets: Bool
 
   /// Throws `QuantizeError.unsupported` where the encoding has no such bits or group.
-  public init(bits: Int, group: Int, clip: ClipSearch = .search) throws(QuantizeError) {
+  public init(
+    bits: Int, group: Int, clip: ClipSearch = .search, hasOffsets: Bool = false
+  ) throws(QuantizeError) {
     guard (2...8).contains(bits) else {
       throw .unsupported("\(bits) bits are not possible; a grid has 2 to 8")
     }
@@ -30,6 +35,7 @@ public struct GridQuantizer: Sendable, Equatable {
     self.bits = bits
     self.group = group
     self.clip = clip
+    self.hasOffsets = hasOffsets
   }
 
   /// Quantizes `weights` [rows][columns].
@@ -63,30 +69,38 @@ public struct GridQuantizer: Sendable, Equatable {
     _ weights: Matrix, _ importance: [Float]?, clip: ClipSearch
   ) throws(QuantizeError) -> GridTensor {
     let groups = group == 0 ? 1 : (weights.columns + group - 1) / group
-    var steps = [Float](repeating: 0, count: weights.rows * groups)
+    var steps = [AffineStep](
+      repeating: AffineStep(step: 0, offset: 0), count: weights.rows * groups)
     let ratios = clip.ratios(bits: bits)
+    let corrections = clip == .search ? 2 : 0
     withSpans(weights, importance) { span in
       steps.withUnsafeMutableBufferPointer { steps in
         forEachRow(weights.rows) { row in
           for g in 0..<groups {
-            steps[row * groups + g] = span(row, g).bestStep(
-              ratios: ratios, corrections: clip == .search ? 2 : 0)
+            let span = span(row, g)
+            steps[row * groups + g] =
+              hasOffsets
+              ? span.bestAffineStep(ratios: ratios, corrections: corrections)
+              : AffineStep(
+                step: span.bestStep(ratios: ratios, corrections: corrections), offset: 0)
           }
         }
       }
     }
-    let largest = (steps.max() ?? 0) / (group == 0 ? 1 : 255)
+    let hasGroupScales = group != 0 || hasOffsets
+    let largest = steps.map { hasGroupScales ? $0.leastUnit : $0.step }.max() ?? 0
     var tensor = GridTensor(
       rows: weights.rows, columns: weights.columns, bits: bits, group: group,
       exponent: try mantissaExponent(largest: largest),
       codes: [Int8](repeating: 0, count: weights.values.count),
       mantissas: [UInt16](repeating: 1, count: weights.rows),
-      groupScales: group == 0 ? nil : [UInt8](repeating: 0, count: steps.count))
+      groupScales: hasGroupScales ? [UInt8](repeating: 0, count: steps.count) : nil,
+      groupOffsets: hasOffsets ? [Int16](repeating: 0, count: steps.count) : nil)
     withSpans(weights, importance) { span in
-      if group == 0 {
-        roundRows(&tensor, steps, span)
-      } else {
+      if hasGroupScales {
         roundGroups(&tensor, steps, groups: groups, span)
+      } else {
+        roundRows(&tensor, steps.map(\.step), span)
       }
     }
     return tensor
@@ -131,36 +145,49 @@ public struct GridQuantizer: Sendable, Equatable {
     }
   }
 
-  /// Row mantissas, group scales and codes.
+  /// Row mantissas, group scales, offsets and codes.
   private func roundGroups(
-    _ tensor: inout GridTensor, _ steps: [Float], groups: Int, _ span: (Int, Int) -> WeightSpan
+    _ tensor: inout GridTensor, _ steps: [AffineStep], groups: Int,
+    _ span: (Int, Int) -> WeightSpan
   ) {
     let (rows, columns, exponent) = (tensor.rows, tensor.columns, tensor.exponent)
+    let width = group == 0 ? columns : group
     var scales = [UInt8](repeating: 0, count: steps.count)
+    var offsets = [Int16](repeating: 0, count: hasOffsets ? steps.count : 0)
     tensor.mantissas.withUnsafeMutableBufferPointer { mantissas in
       tensor.codes.withUnsafeMutableBufferPointer { codes in
         scales.withUnsafeMutableBufferPointer { scales in
-          forEachRow(rows) { row in
-            let own = steps[row * groups..<(row + 1) * groups]
-            guard let largest = own.max(), largest > 0 else { return }
-            // Up, so that the largest group scale of the row is at most 255.
-            let ideal = scalbn(Double(largest) / 255, exponent).rounded(.up)
-            let mantissa = min(max(ideal, 1), 65535)
-            mantissas[row] = UInt16(mantissa)
-            let unit = scalbn(mantissa, -exponent)
-            for (g, step) in own.enumerated() {
-              let weights = span(row, g)
-              let (scale, exact) = weights.bestInteger(
-                near: Int((Double(step) / unit).rounded()), in: 0...255, unit: unit)
-              scales[row * groups + g] = UInt8(scale)
-              weights.writeCodes(
-                step: exact, to: codes.baseAddress! + row * columns + g * self.group)
+          offsets.withUnsafeMutableBufferPointer { offsets in
+            forEachRow(rows) { row in
+              let own = steps[row * groups..<(row + 1) * groups]
+              guard let largest = own.map(\.leastUnit).max(), largest > 0 else { return }
+              // Up, so that the largest scale of the row is at most 255, and offsets 32767.
+              let ideal = scalbn(Double(largest), exponent).rounded(.up)
+              let mantissa = min(max(ideal, 1), 65535)
+              mantissas[row] = UInt16(mantissa)
+              let unit = scalbn(mantissa, -exponent)
+              for (g, affine) in own.enumerated() {
+                let weights = span(row, g)
+                var offset = 0.0
+                if hasOffsets {
+                  offset = min(max((Double(affine.offset) / unit).rounded(), -32767), 32767)
+                  offsets[row * groups + g] = Int16(offset)
+                  offset *= unit
+                }
+                let (scale, exact) = weights.bestInteger(
+                  near: Int((Double(affine.step) / unit).rounded()), in: 0...255, unit: unit,
+                  offset: offset)
+                scales[row * groups + g] = UInt8(scale)
+                weights.writeCodes(
+                  step: exact, offset: offset, to: codes.baseAddress! + row * columns + g * width)
+              }
             }
           }
         }
       }
     }
     tensor.groupScales = scales
+    if hasOffsets { tensor.groupOffsets = offsets }
   }
 
   private func squaredError(
@@ -201,13 +228,13 @@ func mantissaExponent(largest: Float) throws(QuantizeError) -> Int {
 extension WeightSpan {
   /// The integer i next to `ideal` for which the step i · unit has the least error, and that step.
   fileprivate func bestInteger(
-    near ideal: Int, in range: ClosedRange<Int>, unit: Double
+    near ideal: Int, in range: ClosedRange<Int>, unit: Double, offset: Double = 0
   ) -> (integer: Int, step: Double) {
     let first = min(max(ideal, range.lowerBound), range.upperBound)
     var best = first
-    var least = squaredError(step: Float(Double(first) * unit))
+    var least = squaredError(step: Float(Double(first) * unit), offset: Float(offset))
     for other in [first - 1, first + 1] where range.contains(other) {
-      let error = squaredError(step: Float(Double(other) * unit))
+      let error = squaredError(step: Float(Double(other) * unit), offset: Float(offset))
       if error < least {
         least = error
         best = other
@@ -217,11 +244,13 @@ extension WeightSpan {
   }
 
   /// Writes the nearest code of every weight; zeros for step 0.
-  fileprivate func writeCodes(step: Double, to codes: UnsafeMutablePointer<Int8>) {
+  fileprivate func writeCodes(
+    step: Double, offset: Double = 0, to codes: UnsafeMutablePointer<Int8>
+  ) {
     guard step > 0 else { return }
     let (low, high) = (Double(low), Double(high))
     for i in 0..<count {
-      codes[i] = Int8(min(max((Double(weights[i]) / step).rounded(), low), high))
+      codes[i] = Int8(min(max(((Double(weights[i]) - offset) / step).rounded(), low), high))
     }
   }
 }

@@ -44,9 +44,9 @@ enum ScaleFit {
       mantissa: Double(block.mantissas[lane]), values: start, exponent: block.exponent)
     best.refine(system, limits)
     if let ideal = system.minimum() {
-      // Up, so that the largest scale of the row is at most 255.
-      let largest = ideal.prefix(block.groups).max() ?? 0
-      let mantissa = scalbn(largest / 255, block.exponent).rounded(.up)
+      // Up, so that the largest scale of the row is at most 255, and offsets 32767.
+      let units = zip(ideal, limits).map { abs($0) / $1.upperBound }.filter(\.isFinite)
+      let mantissa = scalbn(units.max() ?? 0, block.exponent).rounded(.up)
       var other = best
       other.mantissa = min(max(mantissa, 1), 65535)
       other.values = zip(ideal, limits).map {

@@ -38,7 +38,7 @@ struct WeightSpan {
   let high: Float
 
   /// Steps below this are taken as 0: no exponent reaches them.
-  private static let tiniest: Float = 0x1p-80
+  static let tiniest: Float = 0x1p-80
 
   private typealias Lanes = SIMD8<Float>
 
@@ -82,21 +82,22 @@ struct WeightSpan {
     return best
   }
 
-  /// Sum of importance · (w − step · code)², each weight on its nearest code. Step 0 makes all
-  /// weights 0.
-  func squaredError(step: Float) -> Float {
+  /// Sum of importance · (w − step · code − offset)², each weight on its nearest code. Step 0 makes
+  /// all weights `offset`.
+  func squaredError(step: Float, offset: Float = 0) -> Float {
     let inverse = step > 0 ? 1 / step : 0
     var sums = Lanes.zero
     var i = 0
     while i + Lanes.scalarCount <= count {
-      let w = load(weights, i)
+      let w = load(weights, i) - offset
       let d = w - code(w * inverse) * step
       sums += importance.map { d * d * load($0, i) } ?? d * d
       i += Lanes.scalarCount
     }
     var sum = sums.sum()
     while i < count {
-      let d = weights[i] - code(weights[i] * inverse) * step
+      let w = weights[i] - offset
+      let d = w - code(w * inverse) * step
       sum += importance.map { d * d * $0[i] } ?? d * d
       i += 1
     }
@@ -123,7 +124,7 @@ struct WeightSpan {
   }
 
   @inline(__always)
-  private func code(_ x: Float) -> Float {
+  func code(_ x: Float) -> Float {
     (min(max(x, low), high) + WeightSpan.rounder) - WeightSpan.rounder
   }
 

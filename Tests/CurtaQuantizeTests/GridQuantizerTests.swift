@@ -89,6 +89,44 @@ func squaredError(_ a: Matrix, _ b: Matrix, importance: [Float]? = nil) -> Doubl
       squaredError(weights, group.dequantized()) < 0.9 * squaredError(weights, row.dequantized()))
   }
 
+  /// Weights beside 0 need an offset; those around 0 lose nothing by one.
+  @Test(arguments: [2, 3, 4, 8], [0, 32, 64])
+  func offsetsFollowTheWeights(bits: Int, group: Int) throws {
+    var generator = SeededRandom.announced("offsets, \(bits) bits, group \(group)")
+    let quantizer = try GridQuantizer(bits: bits, group: group, hasOffsets: true)
+    let symmetric = try GridQuantizer(bits: bits, group: group)
+    for (columns, shift) in [(70, 0), (128, 0.3), (1, 5), (40, -2)] as [(Int, Float)] {
+      var weights = heavyTailed(5, columns, &generator)
+      for i in weights.values.indices { weights.values[i] += shift }
+      let importance: [Float] = (0..<columns).map { _ in Float.random(in: 0...2, using: &generator)
+      }
+      for factors in [nil, importance] {
+        let tensor = try quantizer.quantize(weights, importance: factors)
+        #expect(tensor.groupOffsets?.count == 5 * tensor.groups)
+        #expect(tensor.groupScales?.count == 5 * tensor.groups)
+        #expect(!tensor.groupOffsets!.contains(-32768))
+        let range = GridTensor.codeRange(bits: bits)
+        #expect(tensor.codes.allSatisfy { range.contains(Int($0)) })
+        let error = squaredError(weights, tensor.dequantized(), importance: factors)
+        let without = squaredError(
+          weights, try symmetric.quantize(weights).dequantized(), importance: factors)
+        // A scale has 8 bits here, and 16 in a row without offsets.
+        let energy = squaredError(weights, Matrix(rows: 5, columns: columns))
+        #expect(error <= 1.02 * without + 1e-9 * energy)
+        if columns == 40 { #expect(error < 0.1 * without) }
+      }
+    }
+  }
+
+  /// An offset that is thousands of steps takes its bits from the steps.
+  @Test func farOffsetsStayExact() throws {
+    var weights = Matrix(rows: 2, columns: 64)
+    for i in 0..<128 { weights.values[i] = 100 + Float(i % 7) * 1e-3 }
+    let quantizer = try GridQuantizer(bits: 4, group: 32, hasOffsets: true)
+    let values = try quantizer.quantize(weights).dequantized().values
+    for (a, b) in zip(values, weights.values) { #expect(abs(a - b) < 100 / 32767) }
+  }
+
   @Test func moreBitsMeanLessError() throws {
     var generator = SeededRandom.announced("bits against error")
     let weights = heavyTailed(8, 256, &generator)
