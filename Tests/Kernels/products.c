@@ -20,7 +20,10 @@ typedef struct {
   curta_weight w;
   curta_codes x;
   uint32_t tokens;
-  int16_t *codes; // [rows][columns]
+  int16_t *codes;              // [rows][columns]
+  uint8_t *survives;           // [strips][blocks], or NULL: every block does
+  const uint8_t *cell_scales;  // [rows][groups] or NULL
+  const int16_t *cell_offsets; // [rows][groups] or NULL
 } problem;
 
 static uint32_t bits_of(uint64_t x) { return x ? 64 - (uint32_t)__builtin_clzll(x) : 0; }
@@ -74,6 +77,9 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   w->group_scales = grid && group.scales ? scales : NULL;
   w->group_offsets = grid && group.scales && group.offsets ? offsets : NULL;
 
+  p.cell_scales = w->group_scales;
+  p.cell_offsets = w->group_offsets;
+
   const int32_t most = kind == 4 ? 7 : kind == 8 ? 127 : 32767;
   const int32_t least = kind == 4 ? -8 : -most;
   uint8_t *bytes = input_buffer((size_t)rows * w->row_bytes, kind == CURTA_WEIGHT_WIDE ? 2 : 1);
@@ -100,15 +106,57 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   return p;
 }
 
+/// Leaves about `percent` of the blocks of a grid tensor whose groups are blocks or rows.
+static void mask_problem(problem *p, uint32_t percent) {
+  curta_weight *w = &p->w;
+  const uint32_t blocks = (w->columns + 31) / 32, strips = (w->rows + 15) / 16;
+  const size_t block_bytes = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  uint32_t *starts = input_buffer((strips + 1) * 4, 0);
+  uint16_t *kept = input_buffer((size_t)strips * blocks * 2, 0);
+  p->survives = input_buffer((size_t)strips * blocks, 0);
+  starts[0] = 0;
+  for (uint32_t s = 0; s < strips; s++) {
+    const uint32_t share =
+        random_below(4) ? percent : 100 * random_below(2); // empty and whole ones
+    starts[s + 1] = starts[s];
+    for (uint32_t b = 0; b < blocks; b++) {
+      p->survives[s * blocks + b] = random_below(100) < share;
+      if (p->survives[s * blocks + b])
+        kept[starts[s + 1]++] = (uint16_t)b;
+    }
+  }
+  const size_t most = (size_t)starts[strips] * 16;
+  uint8_t *codes = input_buffer(most * block_bytes, 1), *scales = input_buffer(most, 1);
+  int16_t *offsets = input_buffer(most * 2, 2);
+  size_t at = 0;
+  for (uint32_t n = 0; n < w->rows; n++)
+    for (uint32_t i = starts[n / 16]; i < starts[n / 16 + 1]; i++, at++) {
+      memcpy(codes + at * block_bytes,
+             (const uint8_t *)w->codes + (size_t)n * w->row_bytes + kept[i] * block_bytes,
+             block_bytes);
+      if (w->group_scales)
+        scales[at] = w->group_scales[(size_t)n * w->groups + kept[i]];
+      if (w->group_offsets)
+        offsets[at] = w->group_offsets[(size_t)n * w->groups + kept[i]];
+    }
+  w->codes = codes;
+  w->group_scales = w->group_scales ? scales : NULL;
+  w->group_offsets = w->group_offsets ? offsets : NULL;
+  w->mask_blocks = kept;
+  w->mask_starts = starts;
+}
+
 /// z as curta-arithmetic.md section 2 says it, one column at a time.
 static int32_t by_the_page(const problem *p, uint32_t t, uint32_t n) {
   const curta_weight *w = &p->w;
   int64_t sum = 0;
   for (uint32_t k = 0; k < w->columns; k++) {
+    if (p->survives && !p->survives[(n / 16) * ((w->columns + 31) / 32) + k / 32])
+      continue;
     const size_t cell = (size_t)n * w->groups + k / 32 / w->group_blocks;
     int64_t value = p->codes[(size_t)n * w->columns + k];
-    value *= w->group_scales ? w->group_scales[cell] : 1;
-    value += w->group_offsets ? w->group_offsets[cell] : 0;
+    value *= p->cell_scales ? p->cell_scales[cell] : 1;
+    value += p->cell_offsets ? p->cell_offsets[cell] : 0;
     sum += value * p->x.codes[t * p->x.stride + k];
   }
   sum *= w->mantissas[n];
@@ -141,9 +189,9 @@ static void check_problem(const problem *p, product *variant, const char *set, c
           const int32_t right = inside ? want[t * rows + n0 + i] : (int32_t)0xA5A5A5A5;
           ok &= got[t * stride + i] == right;
         }
-      expect(ok, "%s %s K=%u t=%u..%u n=%u..%u group=%u scales=%d offsets=%d", set, kernel,
-             p->w.columns, t0, t1, n0, n1, p->w.group_blocks, p->w.group_scales != NULL,
-             p->w.group_offsets != NULL);
+      expect(ok, "%s %s K=%u t=%u..%u n=%u..%u group=%u scales=%d offsets=%d masked=%d", set,
+             kernel, p->w.columns, t0, t1, n0, n1, p->w.group_blocks, p->w.group_scales != NULL,
+             p->w.group_offsets != NULL, p->survives != NULL);
     }
   release_buffers();
 }
@@ -168,6 +216,24 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
         check_problem(&p, variant, set->name, kernel, !large);
       }
     }
+}
+
+/// Masked tensors of strips whole and partial, chunks one and several.
+static void check_masked(const curta_kernels *set, product *variant, uint32_t kind,
+                         const char *kernel) {
+  static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}, {1, 1, 1}};
+  static const uint32_t widths[] = {1, 31, 32, 33, 64, 100, 256, 577, 1536, 4100, 9000, 131072};
+  static const enum pattern patterns[] = {RANDOM, MOST, LEAST, ALTERNATING};
+  for (uint32_t k = 0; k < sizeof widths / sizeof *widths; k++)
+    for (uint32_t g = 0; g < 3; g++)
+      for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t rows = widths[k] > 2000 ? 18 : 1 + random_below(40);
+        const uint32_t tokens = 1 + random_below(widths[k] > 2000 ? 5 : 9);
+        problem p = make_problem(kind, tokens, rows, widths[k], tried[g], patterns[i],
+                                 patterns[random_below(4)]);
+        mask_problem(&p, 10 + random_below(90));
+        check_problem(&p, variant, set->name, kernel, widths[k] <= 2000);
+      }
 }
 
 static void bench_product(const curta_kernels *set, product *variant, uint32_t kind,
@@ -195,7 +261,11 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
 }
 
 #define PRODUCT(k, kind)                                                                           \
-  void check_##k(const curta_kernels *set) { check_product(set, set->k, kind, #k); }               \
+  void check_##k(const curta_kernels *set) {                                                       \
+    check_product(set, set->k, kind, #k);                                                          \
+    if (kind != CURTA_WEIGHT_WIDE)                                                                 \
+      check_masked(set, set->k, kind, #k);                                                         \
+  }                                                                                                \
   void bench_##k(const curta_kernels *set) { bench_product(set, set->k, kind, #k); }
 
 PRODUCT(product_nibbles, CURTA_WEIGHT_NIBBLES)

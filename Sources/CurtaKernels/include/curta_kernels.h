@@ -34,9 +34,15 @@ enum {
   CURTA_WEIGHT_NIBBLES = 4, // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
   CURTA_WEIGHT_BYTES = 8,   // int8 codes, row padded with 0 to a multiple of 32; any other grid
   CURTA_WEIGHT_WIDE = 16,   // int16 codes, rows not padded
+  CURTA_STRIP_ROWS = 16,    // rows of a masked tensor that share their surviving blocks
 };
 
 /// A tensor as the product kernels read it.
+///
+/// With `mask_starts` it is masked: strip s of 16 rows has survivors[s] = mask_starts[s + 1] -
+/// mask_starts[s] blocks of 32 columns, mask_blocks[mask_starts[s] ...], and every other cell adds
+/// nothing. Then codes, group_scales and group_offsets are [strip][row of the strip][survivors[s]]
+/// blocks; row_bytes is not used, a group is one block, or there are no group scales.
 typedef struct {
   const void *codes;            // [rows][row_bytes]
   const uint16_t *mantissas;    // [rows]
@@ -50,6 +56,8 @@ typedef struct {
   uint32_t group_blocks; // blocks of 32 columns in a group (of the whole row when G is 1)
   uint32_t shift;        // shift(W)
   int32_t exponent;
+  const uint16_t *mask_blocks; // [mask_starts[strips]], ascending in a strip
+  const uint32_t *mask_starts; // [strips + 1], or NULL: every block is there
 } curta_weight;
 
 typedef struct {

@@ -49,6 +49,32 @@ static inline int64_t grid_sum(const curta_weight *w, const curta_codes *x, uint
   return total;
 }
 
+/// S of a row of a masked tensor: the surviving blocks of its strip alone.
+static inline int64_t masked_sum(const curta_weight *w, const curta_codes *x, uint32_t n,
+                                 uint32_t t, block_dot *dot, size_t block_bytes) {
+  const uint32_t strip = n / CURTA_STRIP_ROWS, row = n % CURTA_STRIP_ROWS;
+  const uint16_t *blocks = w->mask_blocks + w->mask_starts[strip];
+  const uint32_t survivors = w->mask_starts[strip + 1] - w->mask_starts[strip];
+  const size_t first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS + (size_t)row * survivors;
+  const int8_t *q = x->codes + (size_t)t * x->stride;
+  const int16_t *sums = x->sums + (size_t)t * (x->stride / 32);
+  int64_t total = 0;
+  for (uint32_t i = 0; i < survivors; i++) {
+    const size_t at = first + i;
+    const uint8_t *block = (const uint8_t *)w->codes + at * block_bytes;
+    total += (int64_t)dot(block, q + (size_t)blocks[i] * 32) *
+             (w->group_scales ? w->group_scales[at] : 1);
+    if (w->group_offsets)
+      total += (int64_t)sums[blocks[i]] * w->group_offsets[at];
+  }
+  return total;
+}
+
+static inline int64_t row_sum(const curta_weight *w, const curta_codes *x, uint32_t n, uint32_t t,
+                              block_dot *dot, size_t block_bytes) {
+  return (w->mask_starts ? masked_sum : grid_sum)(w, x, n, t, dot, block_bytes);
+}
+
 static inline int32_t finish(const curta_weight *w, uint32_t n, int64_t sum) {
   return (int32_t)curta_round(sum * w->mantissas[n], w->shift);
 }
@@ -58,7 +84,7 @@ void curta_product_nibbles__scalar(const curta_weight *w, const curta_codes *x, 
                                    size_t z_stride) {
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
-      z[t * z_stride + n - n0] = finish(w, n, grid_sum(w, x, n, t, dot_nibbles, 16));
+      z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_nibbles, 16));
 }
 
 void curta_product_bytes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
@@ -66,7 +92,7 @@ void curta_product_bytes__scalar(const curta_weight *w, const curta_codes *x, ui
                                  size_t z_stride) {
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
-      z[t * z_stride + n - n0] = finish(w, n, grid_sum(w, x, n, t, dot_bytes, 32));
+      z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_bytes, 32));
 }
 
 void curta_product_wide__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,

@@ -9,6 +9,7 @@
 
 #include "tiled.h"
 #include "../arithmetic.h"
+#include "masked.h"
 
 enum { SLAB_ROWS = 64 };
 
@@ -81,9 +82,55 @@ static void add_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n
   }
 }
 
+/// The same of a masked tensor: a strip is the slab, and its surviving blocks of up to four tokens
+/// are gathered, so that the tiles see a dense tensor of fewer columns.
+static void product_masked(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                           const curta_tiles *tiles) {
+  for (uint32_t n = n0, end; n < n1; n = end) {
+    const uint32_t strip = n / CURTA_STRIP_ROWS, top = strip * CURTA_STRIP_ROWS;
+    end = min(n1 - top, CURTA_STRIP_ROWS) + top;
+    const curta_weight dense = curta_strip(w, strip);
+    const uint16_t *survivors = w->mask_blocks + w->mask_starts[strip];
+    const int summed = dense.group_scales != 0;
+    for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+      tokens = min(t1 - t, 4);
+      int64_t totals[CURTA_STRIP_ROWS][4] = {{0}};
+      for (uint32_t b = 0; b < dense.columns / 32; b += tiles->blocks) {
+        curta_gathered gathered;
+        curta_chunk c;
+        c.w = &dense;
+        c.first = b;
+        c.blocks = min(dense.columns / 32 - b, tiles->blocks);
+        c.group = summed ? b : 0;
+        c.groups = summed ? c.blocks : 1;
+        const int16_t *block_sums[4];
+        for (uint32_t i = 0; i < 4; i++) {
+          const uint32_t own = min(i, tokens - 1);
+          if (i == own)
+            curta_gather(&gathered, i, x, t + i, survivors + b, c.blocks);
+          c.q[i] = gathered.codes[own];
+          block_sums[i] = gathered.sums[own];
+        }
+        if (summed)
+          fill_sums(&c, block_sums, tokens == 1 ? 1 : 4);
+        add_chunk(&c, tiles, n - top, end - top, block_sums, tokens, summed, totals);
+      }
+      for (uint32_t i = n; i < end; i++)
+        for (uint32_t j = 0; j < tokens; j++)
+          z[(t + j) * z_stride + i - n0] =
+              (int32_t)curta_round(totals[i - n][j] * w->mantissas[i], w->shift);
+    }
+  }
+}
+
 void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                          const curta_tiles *tiles) {
+  if (w->mask_starts) {
+    product_masked(w, x, t0, t1, n0, n1, z, z_stride, tiles);
+    return;
+  }
   const uint32_t blocks = (w->columns + 31) / 32;
   const int summed = w->group_scales && w->group_blocks <= CURTA_SUMMED_BLOCKS;
   for (uint32_t slab = n0; slab < n1; slab = min(slab + SLAB_ROWS, n1)) {
