@@ -7,6 +7,7 @@ import struct
 import numpy as np
 
 from curta_errors import CurtaError, need
+from curta_masks import BLOCKS, Mask
 
 GRID, WIDE, WORDS = 1, 2, 3
 MAX_TENSORS = 16384
@@ -28,6 +29,7 @@ class Tensor:
     group: int
     exponent: int
     data: int
+    mask: Mask = None
     codes: np.ndarray = field(default=None, repr=False)      # int64 [N][K]; words: the words
     mantissas: np.ndarray = field(default=None, repr=False)  # int64 [N]
     scales: np.ndarray = field(default=None, repr=False)     # int64 [N][G] or None
@@ -42,9 +44,12 @@ class Tensor:
         """The exact decoded size in bytes of each stream, in order."""
         n, k = self.rows, self.columns
         if self.encoding == GRID:
-            sizes = [n * -(-k // 32) * 4 * self.bits, 2 * n]
-            sizes += [n * self.groups] if self.flags & 1 else []
-            sizes += [2 * n * self.groups] if self.flags & 2 else []
+            blocks = self.mask.code_blocks(self) if self.mask else n * -(-k // 32)
+            cells = blocks if self.mask and self.mask.form == BLOCKS else n * self.groups
+            sizes = [blocks * 4 * self.bits, 2 * n]
+            sizes += [cells] if self.flags & 1 else []
+            sizes += [2 * cells] if self.flags & 2 else []
+            sizes += [self.mask.stream_size(self)] if self.mask else []
             return sizes
         return [2 * n * k, 2 * n] if self.encoding == WIDE else [4 * n * k]
 
@@ -61,6 +66,18 @@ def check_shape(t, where):
          f"{where}: group")
     limit = 0 if t.encoding == WORDS else 64
     need(-limit <= t.exponent <= limit, "bad_tensor", f"{where}: exponent")
+
+
+def read_modifiers(t, records, where):
+    """The modifier records of a tensor (kind, form, data, first, second); sets its mask."""
+    streams = len(t.stream_sizes())
+    for kind, form, stream, first, second in records:
+        need(1 <= kind <= 5, "bad_tensor", f"{where}: unknown modifier")
+        need(kind == 1, "unsupported", f"{where}: reserved modifier")
+        need(t.encoding == GRID and t.mask is None, "bad_tensor", f"{where}: a mask here")
+        need(stream == t.data + streams, "bad_tensor", f"{where}: data of the mask")
+        t.mask = Mask(form, first, second)
+        t.mask.check(t, where)
 
 
 def read_tensors(data, data_sizes):
@@ -93,19 +110,17 @@ def read_tensors(data, data_sizes):
         tensor = Tensor(name, rows, columns, encoding, bits, flags, group, exponent, stream)
         check_shape(tensor, where)
         need(stream == data_sum, "bad_tensor", f"{where}: data")
-        need(stream_count == len(tensor.stream_sizes()), "bad_tensor", f"{where}: data count")
-        data_sum += stream_count
         need(modifier == modifier_sum, "bad_tensor", f"{where}: modifier")
         modifier_sum += modifier_count
         need(modifier_sum <= modifiers, "bad_tensor", f"{where}: modifier count")
+        read_modifiers(tensor, [struct.unpack_from("<HHIII", data, 16 + 64 * count + 16 * i)
+                                for i in range(modifier, modifier_sum)], where)
+        need(stream_count == len(tensor.stream_sizes()), "bad_tensor", f"{where}: data count")
+        data_sum += stream_count
         need(not any(reserved), "bad_padding", f"{where}: reserved")
         tensors.append(tensor)
     need(name_sum == names_size, "bad_tensor", "names left over")
     need(modifier_sum == modifiers, "bad_tensor", "modifiers left over")
-    for number in range(modifiers):
-        kind = struct.unpack_from("<H", data, 16 + 64 * count + 16 * number)[0]
-        need(1 <= kind <= 5, "bad_tensor", f"modifier {number}: unknown kind")
-        raise CurtaError("unsupported", f"modifier {number}: reserved kind")
     need(data_sum == len(data_sizes), "bad_tensor", "data sections left over or absent")
     for number, tensor in enumerate(tensors):
         for i, size in enumerate(tensor.stream_sizes()):
@@ -139,6 +154,26 @@ def unpack_codes(raw, rows, columns, bits, where):
     return codes[:, :columns].copy()
 
 
+def unpack_masked(t, raw, alive, where):
+    """The codes of a masked tensor as int64 [N][K], 0 where pruned."""
+    codes = np.zeros(alive.shape, np.int64)
+    if t.mask.form == BLOCKS:
+        blocks = alive.reshape(t.rows, -1, 32)[:, :, 0]
+        rows = unpack_codes(raw, int(blocks.sum()), 32, t.bits, where)
+        codes.reshape(t.rows, -1, 32)[blocks] = rows
+        need(not np.any(codes[:, t.columns:]), "bad_payload", f"{where}: code past the last column")
+    else:
+        codes[alive] = unpack_codes(raw, t.rows, t.mask.kept(t), t.bits, where).reshape(-1)
+    return codes[:, :t.columns]
+
+
+def spread_cells(values, blocks):
+    """One value a surviving block as [N][B], 0 elsewhere."""
+    cells = np.zeros(blocks.shape, np.int64)
+    cells[blocks] = values
+    return cells
+
+
 def check_payloads(tensors, stream):
     """Decodes every stream in order (stream(i) gives the bytes) and checks its values."""
     for number, t in enumerate(tensors):
@@ -150,15 +185,25 @@ def check_payloads(tensors, stream):
         if t.encoding == WORDS:
             t.codes = array(0, "<u4", (t.rows, t.columns))
             continue
-        if t.encoding == GRID:
+        alive = None
+        if t.mask:
+            alive = t.mask.survivors(t, stream(t.data + len(t.stream_sizes()) - 1), where)
+            t.codes = unpack_masked(t, stream(t.data), alive, where)
+        elif t.encoding == GRID:
             t.codes = unpack_codes(stream(t.data), t.rows, t.columns, t.bits, where)
         else:
             t.codes = array(0, "<i2", (t.rows, t.columns))
             need(not np.any(t.codes == -32768), "bad_payload", f"{where}: code -32768")
         t.mantissas = array(1, "<u2", (t.rows,))
         need(bool(np.all(t.mantissas)), "bad_payload", f"{where}: zero mantissa")
+        by_block = t.mask is not None and t.mask.form == BLOCKS
+        shape = (-1,) if by_block else (t.rows, t.groups)
         if t.flags & 1:
-            t.scales = array(2, "u1", (t.rows, t.groups))
+            t.scales = array(2, "u1", shape)
         if t.flags & 2:
-            t.offsets = array(3, "<i2", (t.rows, t.groups))
+            t.offsets = array(3, "<i2", shape)
             need(not np.any(t.offsets == -32768), "bad_payload", f"{where}: offset -32768")
+        if by_block:
+            blocks = alive.reshape(t.rows, -1, 32)[:, :, 0]
+            t.scales = None if t.scales is None else spread_cells(t.scales, blocks)
+            t.offsets = None if t.offsets is None else spread_cells(t.offsets, blocks)

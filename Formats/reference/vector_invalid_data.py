@@ -89,11 +89,12 @@ def modifier(kind):
         struct.pack_into("<I", raw, 4, 1)
         struct.pack_into("<I", raw, 16 + 128 + 40, 1)
         at = 16 + 64 * 3
-        replace(1, bytes(raw[:at]) + struct.pack("<HHIII", kind, 0, 2, 0, 0) + bytes(raw[at:]))(f)
+        replace(1, bytes(raw[:at]) + struct.pack("<HHIII", kind, 1, 8, 1, 1) + bytes(raw[at:]))(f)
     return change
 
 
-case("modifier-mask", "unsupported", "a modifier that is reserved", modifier(1))
+case("modifier-outlier-columns", "unsupported", "a modifier that is reserved", modifier(2))
+case("modifier-kind-0", "bad_tensor", "a modifier of kind 0", modifier(0))
 case("modifier-kind-6", "bad_tensor", "an unknown modifier", modifier(6))
 case("stream-absent", "bad_tensor", "the last data section is absent", drop(HEAD_M))
 case("stream-left-over", "bad_tensor", "a data section that no tensor names",

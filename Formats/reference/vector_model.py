@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 import struct
 
+from vector_mask import masked
 import vector_writer as w
 
 GRID, WIDE, WORDS = 1, 2, 3
@@ -18,6 +19,7 @@ class Coding:
     flags: int = 0
     extreme: bool = False
     exponent: int = None
+    mask: tuple = None  # (form, percent of blocks, 0), (form, n, m) or (form, kept columns, 0)
 
 
 @dataclass
@@ -71,17 +73,15 @@ class Maker:
         mantissas = [65535 if extreme else r.between(20000, 65535) for _ in range(rows)]
         groups = -(-columns // coding.group) if coding.group else 1
         largest = max(-low, high)
-        streams = [struct.pack(f"<{rows}H", *mantissas)]
+        streams, scales, offsets = [struct.pack(f"<{rows}H", *mantissas)], None, None
         if coding.flags & 1:
             scales = [255 if extreme else r.between(60, 255) for _ in range(rows * groups)]
             scales[0] = scales[0] if extreme else 0
-            streams.append(bytes(scales))
             largest *= 255
         if coding.flags & 2:
             offsets = [r.between(-300, 300) for _ in range(rows * groups)]
             if extreme:
                 offsets = [(-32767, 32767)[r.below(2)] for _ in range(rows * groups)]
-            streams.append(struct.pack(f"<{rows * groups}h", *offsets))
         exponent = coding.exponent
         if exponent is None:  # the largest weight is about gain / sqrt(columns), or 1 for gain 0
             exponent = (largest * 65535).bit_length()
@@ -89,8 +89,18 @@ class Maker:
         if bits == 0:
             raw = b"".join(struct.pack(f"<{columns}h", *row) for row in codes)
             return self.tensors.add(name, rows, columns, WIDE, [raw] + streams, 16, 0, 0, exponent)
-        return self.tensors.add(name, rows, columns, GRID, [w.pack_codes(codes, bits)] + streams,
-                                bits, coding.flags, coding.group, exponent)
+        record = None
+        if coding.mask:
+            (packed, scales, offsets, index), record = masked(r, coding.mask, codes, bits, scales,
+                                                              offsets)
+        else:
+            packed = w.pack_codes(codes, bits)
+        streams = [packed] + streams
+        streams += [bytes(scales)] if scales else []
+        streams += [struct.pack(f"<{len(offsets)}h", *offsets)] if offsets else []
+        streams += [index] if record else []
+        return self.tensors.add(name, rows, columns, GRID, streams, bits, coding.flags,
+                                coding.group, exponent, record)
 
     def gamma(self, name, width):
         """A norm weight around 1."""

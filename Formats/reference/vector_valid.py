@@ -24,6 +24,17 @@ TEXTS = {"name": "Curta \u00e9 \u20ac \U0001d11e \x1b[31m %n", "empty": "", "k" 
          "largest": (1 << 64) - 1, "zero": 0, "0._-": "x" * 300, "architecture": "llama",
          "sampling.top_k": 40, "sampling.temperature.q16": 65536}
 
+MASKED = {"*": Coding(4, mask=(1, 50, 0)), "embed": Coding(8), "q": Coding(4, 32, 1, mask=(1, 50, 0)),
+          "k": Coding(8, mask=(2, 2, 4)), "v": Coding(4, 64, 1, mask=(3, 50, 0)),
+          "o": Coding(8, 32, 3, mask=(1, 40, 0)), "gate": Coding(3, mask=(1, 30, 0)),
+          "up": Coding(6, 32, 3, mask=(1, 60, 0)), "down": Coding(5, 32, 1, mask=(2, 5, 8)),
+          "head": Coding(8, mask=(1, 50, 0))}
+MASKED_EDGES = {"*": Coding(7, mask=(2, 1, 2)), "embed": Coding(4),
+                "k": Coding(2, 0, 1, mask=(3, 2, 0)), "v": Coding(4, mask=(2, 3, 4)),
+                "o": Coding(8, 32, 3, mask=(1, 60, 0)), "gate": Coding(4, 32, 3, mask=(1, 50, 0)),
+                "up": Coding(5, 96, mask=(1, 50, 0)), "down": Coding(4, 32, 3, mask=(1, 70, 0)),
+                "head": Coding(8, 32, 1, mask=(1, 1, 0))}
+
 TINY = Shape(seed=1, codings={"*": Coding(4), "embed": Coding(8)})
 SHAPES = {
     "tiny": TINY,
@@ -47,6 +58,13 @@ SHAPES = {
     "spread": Shape(seed=16, hadamard=4, spread=32, width=64, ff=96, heads=8, kv_heads=2,
                     codings={"*": Coding(4, 32, 1), "embed": Coding(4, 32, 3), "head": Coding(8)}),
 }
+
+SHAPES.update({
+    "masked": Shape(seed=31, codings=MASKED, width=128, ff=96, heads=4, kv_heads=2, vocabulary=50,
+                    codecs=(0, 2, 0)),
+    "masked-edges": Shape(seed=32, codings=MASKED_EDGES, width=40, ff=116, heads=2, kv_heads=2,
+                          vocabulary=19, codecs=(2, 0)),
+})
 
 LOG2E = 94548  # log2(e) in units of 2^-16
 SHAPES.update({

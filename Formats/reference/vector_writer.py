@@ -131,23 +131,28 @@ class Tensors:
     """Collects tensors; gives the section and the streams."""
 
     def __init__(self):
-        self.records, self.streams = [], []
+        self.records, self.modifiers, self.streams = [], [], []
 
-    def add(self, name, rows, columns, encoding, streams, bits, flags=0, group=0, exponent=0):
-        """One tensor; gives its index."""
+    def add(self, name, rows, columns, encoding, streams, bits, flags=0, group=0, exponent=0,
+            mask=None):
+        """One tensor; gives its index. A mask is (form, first, second), its stream the last."""
         self.records.append((name.encode(), rows, columns, encoding, bits, flags, group, exponent,
-                             len(self.streams), len(streams)))
+                             len(self.streams), len(streams), len(self.modifiers),
+                             int(mask is not None)))
         self.streams += streams
+        if mask is not None:
+            form, first, second = mask
+            self.modifiers.append((1, form, len(self.streams) - 1, first, second))
         return len(self.records) - 1
 
     def section(self):
         """The bytes of the tensors section."""
         names = b"".join(record[0] for record in self.records)
-        out, at = struct.pack("<IIII", len(self.records), 0, len(names), 0), 0
-        for name, *fields, stream, count in self.records:
-            out += struct.pack("<IIIIHBBIiIIII20x", at, len(name), *fields, stream, count, 0, 0)
+        out, at = struct.pack("<IIII", len(self.records), len(self.modifiers), len(names), 0), 0
+        for name, *fields in self.records:
+            out += struct.pack("<IIIIHBBIiIIII20x", at, len(name), *fields)
             at += len(name)
-        return out + names
+        return out + b"".join(struct.pack("<HHIII", *m) for m in self.modifiers) + names
 
 
 class Program:

@@ -51,7 +51,7 @@ struct ProgramCheck {
     switch op.code {
     case .embed:
       try require(program.image == nil)
-      let weight = try weightTensor(op.operand(1))
+      let weight = try denseTensor(op.operand(1))
       let out = try buffer(op, 2, .fixed)
       try require(out.rows == .tokens && weight.columns == out.width)
       try require(weight.rows == program.vocabulary)
@@ -177,7 +177,7 @@ struct ProgramCheck {
       try require(sum.width == input.width && sum.rows == input.rows)
 
     case .addPosition:
-      let weight = try weightTensor(op.operand(1))
+      let weight = try denseTensor(op.operand(1))
       let sum = try update(op, 2)
       try require(weight.rows >= program.context)
       try require(sum.rows == .tokens && weight.columns == sum.width)
@@ -214,7 +214,7 @@ struct ProgramCheck {
       if rows == Program.none {
         try require(program.prefixRows == 0)
       } else {
-        let weight = try weightTensor(rows)
+        let weight = try denseTensor(rows)
         try require(weight.rows == program.prefixRows && weight.columns == input.width)
       }
       let out = try buffer(op, 3, .fixed)
@@ -238,6 +238,13 @@ struct ProgramCheck {
 
   private func isAppended(_ state: UInt32) -> Bool {
     appended[Int(state / 64)] & (1 << UInt64(state % 64)) != 0
+  }
+
+  /// A tensor of numbers whose cells are all there.
+  private func denseTensor(_ i: UInt32) throws(CurtaError) -> TensorDescriptor {
+    let tensor = try weightTensor(i)
+    try require(tensor.mask == nil)
+    return tensor
   }
 
   /// A tensor that takes part in products.

@@ -25,6 +25,7 @@ public struct TensorDescriptor: Sendable {
   /// First of its data sections.
   public let data: UInt32
   public let dataCount: UInt32
+  public internal(set) var mask: TensorMask?
 
   /// G, the number of groups in a row.
   public var groups: UInt32 { group == 0 ? 1 : (columns + group - 1) / group }
@@ -46,16 +47,17 @@ public struct TensorDescriptor: Sendable {
     return length > 30 ? UInt32(length - 30) : 0
   }
 
-  /// Decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets.
+  /// Decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, the mask last.
   public func streamSize(_ i: UInt32) -> UInt64 {
+    if let mask, i == dataCount - 1 { return maskSize(mask) }
     let n = UInt64(rows)
     switch (encoding, i) {
-    case (.grid, 0): return n * UInt64(blocks) * 4 * UInt64(bits)
+    case (.grid, 0): return storedBlocks * 4 * UInt64(bits)
     case (.wide, 0): return n * UInt64(columns) * 2
     case (.words, 0): return n * UInt64(columns) * 4
     case (_, 1): return n * 2
-    case (_, 2): return n * UInt64(groups)
-    default: return n * UInt64(groups) * 2
+    case (_, 2): return storedCells
+    default: return storedCells * 2
     }
   }
 }
@@ -63,6 +65,7 @@ public struct TensorDescriptor: Sendable {
 /// All descriptors of a file, checked when made.
 public struct TensorTable: Sendable {
   public let count: UInt32
+  private let modifierCount: UInt32
   private let bytes: ByteView
   private let namesAt: UInt64
 
@@ -74,13 +77,13 @@ public struct TensorTable: Sendable {
     self.bytes = bytes
     do throws(CurtaError) {
       count = try bytes.u32(0)
-      let modifiers = try bytes.u32(4)
+      modifierCount = try bytes.u32(4)
       let namesSize = try bytes.u32(8)
       guard try bytes.u32(12) == 0 else { throw CurtaError(.badPadding, at: 12) }
       guard count <= Limits.tensors else { throw CurtaError(.overLimit, at: 0) }
       namesAt =
         TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
-        + UInt64(modifiers) * TensorTable.modifierSize
+        + UInt64(modifierCount) * TensorTable.modifierSize
       guard namesAt + UInt64(namesSize) == UInt64(bytes.count) else {
         throw CurtaError(.badTensor, at: 8)
       }
@@ -107,17 +110,10 @@ public struct TensorTable: Sendable {
           }
         }
       }
-      guard nameEnd == UInt64(namesSize), modifier == UInt64(modifiers) else {
+      guard nameEnd == UInt64(namesSize), modifier == UInt64(modifierCount) else {
         throw CurtaError(.badTensor, at: 8)
       }
       guard data == UInt64(file.dataCount) else { throw CurtaError(.badTensor, at: 0) }
-      for i in 0..<modifiers {
-        let at =
-          TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
-          + UInt64(i) * TensorTable.modifierSize
-        let kind = try bytes.u16(Int(at))
-        throw CurtaError(kind >= 1 && kind <= 5 ? .unsupported : .badTensor, at: at)
-      }
     } catch {
       let status = error.status == .truncated ? Status.badTensor : error.status
       throw CurtaError(status, section: SectionKind.tensors, at: error.offset)
@@ -176,11 +172,40 @@ public struct TensorTable: Sendable {
       streams = 1
     }
     guard exponent >= -64, exponent <= 64 else { throw CurtaError(.badTensor, at: at + 24) }
-    guard dataCount == streams else { throw CurtaError(.badTensor, at: at + 32) }
     guard try bytes.view(at + 44, 20).isZero else { throw CurtaError(.badPadding, at: at + 44) }
-    return TensorDescriptor(
+    var tensor = TensorDescriptor(
       name: name, rows: rows, columns: columns, encoding: encoding, bits: bits,
       hasGroupScales: flags & 1 != 0, hasGroupOffsets: flags & 2 != 0, group: group,
-      exponent: exponent, data: try bytes.u32(i + 28), dataCount: dataCount)
+      exponent: exponent, data: try bytes.u32(i + 28), dataCount: dataCount, mask: nil)
+    let modifiers = try bytes.u32(i + 40)
+    for k in 0..<modifiers {
+      let mask = try readMask(UInt64(bytes.u32(i + 36)) + UInt64(k), of: tensor, stream: streams)
+      tensor.mask = mask
+      streams += 1
+    }
+    guard dataCount == streams else { throw CurtaError(.badTensor, at: at + 32) }
+    return tensor
+  }
+
+  /// Modifier record `i` of a tensor, whose first stream is `stream`: a mask, as yet the only kind.
+  private func readMask(
+    _ i: UInt64, of tensor: TensorDescriptor, stream: UInt32
+  ) throws(CurtaError) -> TensorMask {
+    guard i < UInt64(modifierCount) else { throw CurtaError(.badTensor, at: 4) }
+    let at =
+      TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
+      + i * TensorTable.modifierSize
+    let kind = try bytes.u16(Int(at))
+    guard kind == TensorMask.kind else {
+      throw CurtaError(kind >= 1 && kind <= 5 ? .unsupported : .badTensor, at: at)
+    }
+    guard tensor.encoding == .grid, tensor.mask == nil,
+      let form = MaskForm(rawValue: try bytes.u16(Int(at) + 2)),
+      UInt64(try bytes.u32(Int(at) + 4)) == UInt64(tensor.data) + UInt64(stream)
+    else { throw CurtaError(.badTensor, at: at) }
+    let mask = TensorMask(
+      form: form, first: try bytes.u32(Int(at) + 8), second: try bytes.u32(Int(at) + 12))
+    guard tensor.allows(mask) else { throw CurtaError(.badTensor, at: at + 8) }
+    return mask
   }
 }

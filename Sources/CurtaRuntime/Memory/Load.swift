@@ -46,12 +46,23 @@ struct Loader {
 
   mutating func tensor(_ tensor: TensorDescriptor) throws(CurtaError) -> TensorEntry {
     var entry = TensorEntry(weight: curta_weight(), words: nil)
+    var index: ByteView? = nil
+    if let mask = tensor.mask {
+      let bytes = try decode(file.data(tensor.data + tensor.dataCount - 1), to: staging)
+      if mask.form == .blocks { try placeBlocks(tensor, mask, bytes, to: &entry.weight) }
+      index = bytes
+    }
     var codes: ByteView
     if tensor.needsUnpacking {
-      let target = base + Int(try next.take(UInt64(tensor.rows), Int(tensor.kernelRowBytes)))
-      let packed = try decode(file.data(tensor.data), to: staging)
-      try unpack(tensor, packed, to: target.assumingMemoryBound(to: Int8.self))
-      codes = ByteView(target, count: Int(tensor.rows) * Int(tensor.kernelRowBytes))
+      let target = base + Int(try next.take(tensor.kernelCodeBytes, 1))
+      let behind = Int(try Plan.stagedMask(tensor, file))
+      let packed = try decode(file.data(tensor.data), to: staging + behind)
+      codes = ByteView(target, count: Int(tensor.kernelCodeBytes))
+      if let mask = tensor.mask, let index, mask.form != .blocks {
+        try expand(tensor, mask, packed, index, to: target.assumingMemoryBound(to: UInt8.self))
+      } else {
+        unpack(tensor, packed, to: target.assumingMemoryBound(to: Int8.self))
+      }
     } else {
       codes = try place(file.data(tensor.data))
     }
@@ -60,7 +71,7 @@ struct Loader {
       entry.weight.columns = tensor.columns
       return entry
     }
-    try check(tensor, codes)
+    try check(tensor, codes, entry.weight)
     let mantissas = try place(file.data(tensor.data + 1))
     entry.weight.codes = codes.base
     entry.weight.mantissas = mantissas.base.assumingMemoryBound(to: UInt16.self)
@@ -93,33 +104,51 @@ struct Loader {
     return entry
   }
 
-  private func bad(_ data: UInt32, _ at: Int) -> CurtaError {
+  func bad(_ data: UInt32, _ at: Int) -> CurtaError {
     CurtaError(.badPayload, section: SectionKind.data, at: UInt64(at))
   }
 
   /// Codes in their range, and zero past the last column.
-  private func check(_ tensor: TensorDescriptor, _ codes: ByteView) throws(CurtaError) {
+  private func check(
+    _ tensor: TensorDescriptor, _ codes: ByteView, _ weight: curta_weight
+  ) throws(CurtaError) {
     if tensor.encoding == .wide {
       let values = codes.base.assumingMemoryBound(to: Int16.self)
       for i in 0..<(codes.count / 2) where values[i] == Int16.min { throw bad(tensor.data, 2 * i) }
       return
     }
-    let rowBytes = Int(tensor.kernelRowBytes)
     if tensor.bits == 8, let at = codes.firstIndex(of: 0x80) { throw bad(tensor.data, at) }
-    let used = Int(tensor.columns % 32)
-    guard used != 0 else { return }
-    for row in 0..<Int(tensor.rows) {
-      let last = row * rowBytes + rowBytes
+    guard tensor.columns % 32 != 0 else { return }
+    let blockBytes = tensor.bits == 4 ? 16 : 32
+    guard let starts = weight.mask_starts, let list = weight.mask_blocks else {
+      let rowBytes = Int(tensor.kernelRowBytes)
+      for row in 0..<Int(tensor.rows) {
+        try checkLast(tensor, codes, row * rowBytes + rowBytes - blockBytes)
+      }
+      return
+    }
+    for strip in 0..<Int(tensor.strips) where starts[strip] < starts[strip + 1] {
+      guard list[Int(starts[strip + 1]) - 1] == tensor.blocks - 1 else { continue }
+      let height = Int(TensorMask.stripRows)
+      let survivors = Int(starts[strip + 1] - starts[strip])
+      for row in 0..<min(height, Int(tensor.rows) - strip * height) {
+        let block = Int(starts[strip]) * height + row * survivors + survivors - 1
+        try checkLast(tensor, codes, block * blockBytes)
+      }
+    }
+  }
+
+  /// The codes past the last column in the last block of a row, which begins at byte `at`.
+  private func checkLast(
+    _ tensor: TensorDescriptor, _ codes: ByteView, _ at: Int
+  ) throws(CurtaError) {
+    for i in Int(tensor.columns % 32)..<32 {
       if tensor.bits == 4 {
-        for i in used..<32 {
-          let byte = codes.base.load(fromByteOffset: last - 16 + i % 16, as: UInt8.self)
-          guard (i < 16 ? byte & 15 : byte >> 4) == 8 else { throw bad(tensor.data, last - 16) }
-        }
+        let byte = codes.base.load(fromByteOffset: at + i % 16, as: UInt8.self)
+        guard (i < 16 ? byte & 15 : byte >> 4) == 8 else { throw bad(tensor.data, at) }
       } else {
-        for i in used..<32 where codes.base.load(fromByteOffset: last - 32 + i, as: UInt8.self) != 0
-        {
-          throw bad(tensor.data, last - 32 + i)
-        }
+        let byte = codes.base.load(fromByteOffset: at + i, as: UInt8.self)
+        guard byte == 0 else { throw bad(tensor.data, at + i) }
       }
     }
   }
@@ -127,10 +156,10 @@ struct Loader {
   /// Expands packed codes of 2, 3, 5, 6 or 7 bits to one signed byte each.
   private func unpack(
     _ tensor: TensorDescriptor, _ packed: ByteView, to out: UnsafeMutablePointer<Int8>
-  ) throws(CurtaError) {
+  ) {
     let bits = Int(tensor.bits)
     let zero = 1 << (bits - 1)
-    let blocks = Int(tensor.rows) * Int(tensor.blocks)
+    let blocks = Int(tensor.storedBlocks)
     let source = packed.base.assumingMemoryBound(to: UInt8.self)
     for block in 0..<blocks {
       var at = block * 4 * bits

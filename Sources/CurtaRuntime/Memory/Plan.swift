@@ -142,11 +142,17 @@ struct Plan {
     var staging: UInt64 = 0
     for i in 0..<tensors.count {
       let tensor = try tensors[i]
-      for k in 0..<tensor.dataCount {
+      let stagedMask = try Plan.stagedMask(tensor, file)
+      staging = max(staging, stagedMask)
+      if let mask = tensor.mask, mask.form == .blocks {
+        _ = try layout.take(UInt64(tensor.strips) + 1, 4)
+        _ = try layout.take(UInt64(mask.first), 2)
+      }
+      for k in 0..<(tensor.mask == nil ? tensor.dataCount : tensor.dataCount - 1) {
         let section = try file.data(tensor.data + k)
         if k == 0, tensor.needsUnpacking {
-          _ = try layout.take(UInt64(tensor.rows), Int(tensor.kernelRowBytes))
-          if section.codec != .stored { staging = max(staging, section.size) }
+          _ = try layout.take(tensor.kernelCodeBytes, 1)
+          if section.codec != .stored { staging = max(staging, stagedMask + section.size) }
         } else if section.codec != .stored {
           _ = try layout.take(section.size, 1)
         }
@@ -175,6 +181,15 @@ struct Plan {
     total = layout.end.value
   }
 
+  /// Bytes of staging that the mask of a tensor takes while its codes are staged behind it.
+  static func stagedMask(_ tensor: TensorDescriptor, _ file: CurtaFile) throws(CurtaError) -> UInt64
+  {
+    guard tensor.mask != nil else { return 0 }
+    let section = try file.data(tensor.data + tensor.dataCount - 1)
+    return section.codec == .stored
+      ? 0 : try CheckedSize(section.size).aligned(to: alignment).value
+  }
+
   /// The largest buffer that lives in `slot`.
   static func slotSize(
     _ slot: UInt32, _ program: Program, _ sizes: SessionSizes
@@ -190,10 +205,18 @@ struct Plan {
 }
 
 extension TensorDescriptor {
-  /// Whether its codes are unpacked to bytes when the file is loaded.
-  var needsUnpacking: Bool { encoding == .grid && bits != 8 && bits != 4 }
+  /// Whether its codes are brought to another form when the file is loaded.
+  var needsUnpacking: Bool {
+    encoding == .grid && (bits != 8 && bits != 4 || mask != nil && !hasBlockMask)
+  }
 
-  /// Bytes in a row of codes as the kernels read them.
+  /// Bytes of all codes as the kernels read them.
+  var kernelCodeBytes: UInt64 {
+    hasBlockMask
+      ? storedBlocks * (bits == 4 ? 16 : 32) : UInt64(rows) * UInt64(kernelRowBytes)
+  }
+
+  /// Bytes in a row of codes as the kernels read them, where all blocks are there.
   var kernelRowBytes: UInt32 {
     switch encoding {
     case .grid: return bits == 4 ? blocks * 16 : blocks * 32

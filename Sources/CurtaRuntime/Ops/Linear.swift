@@ -25,6 +25,15 @@ extension OpWork {
     }
   }
 
+  /// The rows of a weight that this part makes; strips of a masked one stay whole.
+  private func share(of weight: curta_weight) -> Range<Int> {
+    let rows = Int(weight.rows)
+    guard weight.mask_starts != nil else { return SessionState.share(rows, part, parts) }
+    let height = Int(TensorMask.stripRows)
+    let strips = SessionState.share((rows + height - 1) / height, part, parts)
+    return min(strips.lowerBound * height, rows)..<min(strips.upperBound * height, rows)
+  }
+
   /// Products of one input with up to six weights, on the input's scale.
   func linear() {
     let input = buffer(1)
@@ -32,7 +41,7 @@ extension OpWork {
     for pair in 0..<op[2] {
       let weight = tensor(3 + 2 * pair).weight
       let out = buffer(4 + 2 * pair)
-      let n = SessionState.share(Int(weight.rows), part, parts)
+      let n = share(of: weight)
       if !n.isEmpty {
         product(
           weight, input.codes, rows: count, n, to: out.values + n.lowerBound,
@@ -57,7 +66,7 @@ extension OpWork {
     let out = buffer(3)
     let count = session.pointee.rows(op[1])
     let width = Int(out.record.width)
-    let n = SessionState.share(width, part, parts)
+    let n = share(of: tensor(2).weight)
     for t in 0..<count {
       (out.values + t * width + n.lowerBound).update(repeating: 0, count: n.count)
     }
@@ -70,7 +79,7 @@ extension OpWork {
     let count = session.pointee.rows(op[1])
     let width = Int(sum.record.width)
     let change = weight.exponent &- Int32(bitPattern: weight.shift) &- fraction
-    let share = SessionState.share(Int(weight.rows), part, parts)
+    let share = share(of: weight)
     let tile = Int(ScratchLayout.tileRows)
     var n0 = share.lowerBound
     while n0 < share.upperBound {
@@ -84,5 +93,14 @@ extension OpWork {
       }
       n0 = n1
     }
+  }
+}
+
+extension curta_weight {
+  /// Products of codes that one row of an input takes.
+  var products: Int64 {
+    guard let mask_starts else { return Int64(rows) * Int64(columns) }
+    let strips = Int((rows + (TensorMask.stripRows - 1)) / TensorMask.stripRows)
+    return Int64(mask_starts[strips]) * Int64(TensorMask.stripRows * 32)
   }
 }
