@@ -116,7 +116,7 @@ extension TensorContents {
         Grid(
           bits: grid.bits, group: grid.group, exponent: grid.exponent, codes: grid.codes,
           mantissas: grid.mantissas, groupScales: grid.groupScales,
-          groupOffsets: grid.groupOffsets))
+          groupOffsets: grid.groupOffsets, mask: grid.mask.map(Mask.init)))
     case .wide(let wide):
       payload = .wide(
         Wide(exponent: wide.exponent, codes: wide.codes, mantissas: wide.mantissas))
@@ -124,5 +124,15 @@ extension TensorContents {
       payload = .words(words.words)
     }
     self.init(name: tensor.name, rows: tensor.rows, columns: tensor.columns, payload: payload)
+  }
+}
+
+extension TensorContents.Mask {
+  fileprivate init(_ mask: GridMask) {
+    switch mask {
+    case .blocks(let mask): self = .blocks(mask.survives)
+    case .pattern(let mask): self = .pattern(n: mask.n, m: mask.m, survives: mask.survives)
+    case .columns(let list): self = .columns(list)
+    }
   }
 }

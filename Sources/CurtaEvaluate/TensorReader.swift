@@ -40,26 +40,56 @@ struct TensorReader {
         rows: rows, columns: columns, exponent: Int(tensor.exponent),
         codes: try integers(0, Int16.self), mantissas: try integers(1, UInt16.self)
       ).dequantized()
-    case .grid:
-      return GridTensor(
-        rows: rows, columns: columns, bits: Int(tensor.bits), group: Int(tensor.group),
-        exponent: Int(tensor.exponent), codes: unpack(try bytes(0)),
-        mantissas: try integers(1, UInt16.self),
-        groupScales: tensor.hasGroupScales ? try bytes(2) : nil,
-        groupOffsets: tensor.hasGroupOffsets ? try integers(3, Int16.self) : nil
-      ).dequantized()
+    case .grid: return try grid().dequantized()
+    }
+  }
+
+  /// The integers of a grid, those of pruned cells 0.
+  private func grid() throws -> GridTensor {
+    let (rows, columns) = (Int(tensor.rows), Int(tensor.columns))
+    let packed = try bytes(0)
+    let scales = tensor.hasGroupScales ? try bytes(2) : nil
+    let offsets = tensor.hasGroupOffsets ? try integers(3, Int16.self) : nil
+    let mask = try mask()
+    let layout = MaskLayout(tensor, mask)
+    return GridTensor(
+      rows: rows, columns: columns, bits: Int(tensor.bits), group: Int(tensor.group),
+      exponent: Int(tensor.exponent),
+      codes: layout.codes(unpack(packed, rows: layout.storedRows, columns: layout.storedColumns)),
+      mantissas: try integers(1, UInt16.self), groupScales: scales.map(layout.cells),
+      groupOffsets: offsets.map(layout.cells), mask: mask)
+  }
+
+  private func mask() throws -> GridMask? {
+    guard let record = tensor.mask else { return nil }
+    let (rows, columns) = (Int(tensor.rows), Int(tensor.columns))
+    let stream = tensor.dataCount - 1
+    switch record.form {
+    case .blocks:
+      let bits = try bytes(stream)
+      var mask = BlockMask(rows: rows, columns: columns)
+      for i in mask.survives.indices { mask.survives[i] = bits[i / 8] >> UInt8(i % 8) & 1 == 1 }
+      return .blocks(mask)
+    case .pattern:
+      let words = try integers(stream, UInt32.self)
+      let blocks = Int(tensor.blocks)
+      let survives = (0..<rows * columns).map { i in
+        words[i / columns * blocks + i % columns / 32] >> UInt32(i % columns % 32) & 1 == 1
+      }
+      return .pattern(
+        PatternMask(n: Int(record.first), m: Int(record.second), survives: survives))
+    case .columns: return .columns(try integers(stream, UInt32.self).map { Int($0) })
     }
   }
 
   /// Codes [rows][columns] out of blocks of 32 (`Formats/curta-encodings.md` section 2).
-  private func unpack(_ packed: [UInt8]) -> [Int8] {
+  private func unpack(_ packed: [UInt8], rows: Int, columns: Int) -> [Int8] {
     let bits = Int(tensor.bits)
-    if bits == 8, tensor.columns % 32 == 0 { return packed.map { Int8(bitPattern: $0) } }
-    let columns = Int(tensor.columns)
-    let blocks = Int(tensor.blocks)
+    if bits == 8, columns % 32 == 0 { return packed.map { Int8(bitPattern: $0) } }
+    let blocks = (columns + 31) / 32
     let zero = bits == 8 ? 0 : 1 << (bits - 1)
-    var codes = [Int8](repeating: 0, count: Int(tensor.rows) * columns)
-    for row in 0..<Int(tensor.rows) {
+    var codes = [Int8](repeating: 0, count: rows * columns)
+    for row in 0..<rows {
       for column in 0..<columns {
         let block = (row * blocks + column / 32) * 4 * bits
         let i = column % 32
@@ -77,5 +107,56 @@ struct TensorReader {
       }
     }
     return codes
+  }
+}
+
+/// Where stored codes and cells lie in the dense tensor.
+private struct MaskLayout {
+  let rows: Int
+  let columns: Int
+  let mask: GridMask?
+  /// The matrix that the stored codes are.
+  let storedRows: Int
+  let storedColumns: Int
+
+  init(_ tensor: TensorDescriptor, _ mask: GridMask?) {
+    rows = Int(tensor.rows)
+    columns = Int(tensor.columns)
+    self.mask = mask
+    let isBlocks = tensor.hasBlockMask
+    storedRows = isBlocks ? Int(tensor.storedBlocks) : rows
+    storedColumns = isBlocks ? 32 : Int(tensor.storedColumns)
+  }
+
+  /// Codes [rows][columns], 0 where pruned.
+  func codes(_ stored: [Int8]) -> [Int8] {
+    guard let mask else { return stored }
+    var codes = [Int8](repeating: 0, count: rows * columns)
+    var next = 0
+    for row in 0..<rows {
+      let survives = mask.survivors(row: row, columns: columns)
+      for column in 0..<columns where survives[column] {
+        codes[row * columns + column] = stored[next]
+        next += 1
+      }
+      // The last block of blocks is whole in the file.
+      if case .blocks = mask, survives[columns - 1] { next += -columns & 31 }
+    }
+    return codes
+  }
+
+  /// Scales or offsets [rows][groups], 0 where pruned.
+  func cells<T: FixedWidthInteger>(_ stored: [T]) -> [T] {
+    guard case .blocks(let mask) = mask else { return stored }
+    var cells: [T] = []
+    var next = 0
+    for row in 0..<rows {
+      for block in 0..<mask.blocks {
+        let survives = mask.survives[mask.index(row: row, column: block * BlockMask.width)]
+        cells.append(survives ? stored[next] : 0)
+        if survives { next += 1 }
+      }
+    }
+    return cells
   }
 }

@@ -74,10 +74,13 @@ public struct GridTensor: Sendable, Equatable {
   public var mantissas: [UInt16]  // [rows], 1…65535
   public var groupScales: [UInt8]?  // [rows][groups]
   public var groupOffsets: [Int16]?  // [rows][groups], −32767…32767
+  /// Codes of pruned cells are 0; their scales and offsets say nothing.
+  public var mask: GridMask?
 
   public init(
     rows: Int, columns: Int, bits: Int, group: Int, exponent: Int, codes: [Int8],
-    mantissas: [UInt16], groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil
+    mantissas: [UInt16], groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil,
+    mask: GridMask? = nil
   ) {
     self.rows = rows
     self.columns = columns
@@ -88,6 +91,7 @@ public struct GridTensor: Sendable, Equatable {
     self.mantissas = mantissas
     self.groupScales = groupScales
     self.groupOffsets = groupOffsets
+    self.mask = mask
   }
 
   /// The codes that b bits hold: −127…127 for 8 bits, else −2^(b−1)…2^(b−1)−1.
@@ -99,8 +103,12 @@ public struct GridTensor: Sendable, Equatable {
   public var groups: Int { group == 0 ? 1 : (columns + group - 1) / group }
 
   public var byteSize: Int {
-    rows * ((columns + 31) / 32) * 4 * bits + rows * 2 + (groupScales?.count ?? 0)
-      + (groupOffsets?.count ?? 0) * 2
+    let blocks = mask?.storedBlocks(rows: rows, columns: columns) ?? rows * ((columns + 31) / 32)
+    var cells = rows * groups
+    if case .blocks = mask { cells = blocks }
+    return blocks * 4 * bits + rows * 2 + (groupScales == nil ? 0 : cells)
+      + (groupOffsets == nil ? 0 : cells * 2)
+      + (mask?.byteSize(rows: rows, columns: columns) ?? 0)
   }
 
   /// The largest C of `curta-arithmetic.md` section 2: bounds |s · c + o|.
@@ -131,7 +139,12 @@ public struct GridTensor: Sendable, Equatable {
   func dequantize(_ row: Int, into values: UnsafeMutableBufferPointer<Float>) {
     let width = group == 0 ? columns : group
     let unit = scalbn(Double(mantissas[row]), -exponent)
+    let survives = groupOffsets == nil ? nil : mask?.survivors(row: row, columns: columns)
     for column in 0..<columns {
+      if let survives, !survives[column] {
+        values[column] = 0
+        continue
+      }
       let cell = row * groups + column / width
       let scale = groupScales.map { Int($0[cell]) } ?? 1
       let offset = groupOffsets.map { Int($0[cell]) } ?? 0

@@ -10,6 +10,7 @@ public struct PackedStreams: Sendable, Equatable {
   let bits: Int
   let group: Int
   let exponent: Int
+  let mask: TensorContents.MaskRecord?
   let sections: [StoredSection]
 }
 
@@ -28,7 +29,7 @@ extension TensorContents {
         payload: .packed(
           PackedStreams(
             encoding: tensor.encoding, bits: tensor.bits, group: tensor.group,
-            exponent: tensor.exponent, sections: sections)))
+            exponent: tensor.exponent, mask: tensor.maskRecord, sections: sections)))
     }
   }
 }

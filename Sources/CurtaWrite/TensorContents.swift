@@ -33,10 +33,11 @@ public struct TensorContents: Sendable, Equatable {
     public var mantissas: [UInt16]  // [N]
     public var groupScales: [UInt8]?  // [N][G]
     public var groupOffsets: [Int16]?  // [N][G]
+    public var mask: Mask?
 
     public init(
       bits: Int, group: Int, exponent: Int, codes: [Int8], mantissas: [UInt16],
-      groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil
+      groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil, mask: Mask? = nil
     ) {
       self.bits = bits
       self.group = group
@@ -45,6 +46,7 @@ public struct TensorContents: Sendable, Equatable {
       self.mantissas = mantissas
       self.groupScales = groupScales
       self.groupOffsets = groupOffsets
+      self.mask = mask
     }
   }
 
@@ -92,6 +94,7 @@ public struct TensorContents: Sendable, Equatable {
     switch payload {
     case .grid(let grid):
       2 + (grid.groupScales == nil ? 0 : 1) + (grid.groupOffsets == nil ? 0 : 1)
+        + (grid.mask == nil ? 0 : 1)
     case .wide: 2
     case .words: 1
     case .packed(let packed): packed.sections.count
@@ -117,9 +120,21 @@ public struct TensorContents: Sendable, Equatable {
     }
   }
 
-  /// The decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets.
+  /// The decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, mask.
   public func stream(_ i: Int) -> [UInt8] {
     var bytes: [UInt8] = []
+    if case .grid(let grid) = payload, let mask = grid.mask {
+      if i == streamCount - 1 { return mask.stream(rows: rows, columns: columns) }
+      switch i {
+      case 0: return mask.packed(grid.codes, rows: rows, columns: columns, bits: grid.bits)
+      case 2: return mask.cells(grid.groupScales ?? [], rows: rows, columns: columns)
+      case 3:
+        let offsets = mask.cells(grid.groupOffsets ?? [], rows: rows, columns: columns)
+        bytes.append(littleValues: offsets)
+        return bytes
+      default: break
+      }
+    }
     switch (payload, i) {
     case (.grid(let grid), 0):
       return Packing.pack(grid.codes, rows: rows, columns: columns, bits: grid.bits)
@@ -187,6 +202,9 @@ extension TensorContents {
       try require(grid.groupScales != nil, "group offsets without group scales")
       try require(offsets.count == rows * groups, "\(offsets.count) group offsets")
       try require(!offsets.contains(.min), "a group offset is -32768")
+    }
+    if let mask = grid.mask, let fault = maskFault(grid, mask) {
+      throw .invalid(part: "tensor \(name)", reason: fault)
     }
   }
 }

@@ -15,30 +15,40 @@ public func tensorSection(_ tensors: [TensorContents]) throws(WriteError) -> [UI
   var names: [UInt8] = []
   var seen: Set<String> = []
   var descriptors: [UInt8] = []
+  var modifiers: [UInt8] = []
   var data = 0
   for tensor in tensors {
     try tensor.validate()
     guard seen.insert(tensor.name).inserted else {
       throw .invalid(part: "tensor \(tensor.name)", reason: "its name occurs twice")
     }
-    descriptors += try descriptor(tensor, nameOffset: names.count, data: data)
+    descriptors += try descriptor(
+      tensor, nameOffset: names.count, data: data, modifier: modifiers.count / 16)
     names += Array(tensor.name.utf8)
     data += tensor.streamCount
+    if let mask = tensor.maskRecord {
+      modifiers.append(little: UInt16(1))  // kind
+      modifiers.append(little: mask.form.rawValue)
+      modifiers.append(little: UInt32(data - 1))
+      modifiers.append(little: UInt32(mask.first))
+      modifiers.append(little: UInt32(mask.second))
+    }
   }
   var bytes: [UInt8] = []
   bytes.append(little: UInt32(tensors.count))
-  bytes.append(little: UInt32(0))  // modifiers: none in version 1.0
+  bytes.append(little: UInt32(modifiers.count / 16))
   bytes.append(little: UInt32(names.count))
   bytes.append(little: UInt32(0))
-  return bytes + descriptors + names
+  return bytes + descriptors + modifiers + names
 }
 
 /// One descriptor, 64 bytes.
 private func descriptor(
-  _ tensor: TensorContents, nameOffset: Int, data: Int
+  _ tensor: TensorContents, nameOffset: Int, data: Int, modifier: Int
 ) throws(WriteError) -> [UInt8] {
-  // Bit 0: group scales, bit 1: group offsets. A grid has two streams besides.
-  let flags: UInt8 = tensor.encoding == .grid ? (1 << UInt8(tensor.streamCount - 2)) - 1 : 0
+  let masks = tensor.maskRecord == nil ? 0 : 1
+  // Bit 0: group scales, bit 1: group offsets. A grid has two streams besides, and one of its mask.
+  let flags: UInt8 = tensor.encoding == .grid ? (1 << UInt8(tensor.streamCount - 2 - masks)) - 1 : 0
   var bytes: [UInt8] = []
   bytes.append(little: UInt32(nameOffset))
   bytes.append(little: UInt32(tensor.name.utf8.count))
@@ -51,8 +61,8 @@ private func descriptor(
   bytes.append(little: Int32(tensor.exponent))
   bytes.append(little: UInt32(data))
   bytes.append(little: UInt32(tensor.streamCount))
-  bytes.append(little: UInt32(0))  // first modifier
-  bytes.append(little: UInt32(0))  // modifiers
+  bytes.append(little: UInt32(modifier))
+  bytes.append(little: UInt32(masks))
   bytes.append(zeros: 20)
   return bytes
 }

@@ -25,6 +25,8 @@ private struct Product {
   var scales: [UInt8]
   var offsets: [Int16]
   var input: [Int8]  // [tokens][stride]
+  var maskBlocks: [UInt16] = []
+  var maskStarts: [UInt32] = []  // empty: every block is there
 
   var stride: Int { (columns + 63) / 64 * 64 }
 
@@ -58,7 +60,13 @@ private struct Product {
                 w.group_blocks = UInt32(groupBlocks)
                 w.shift = shift
                 let product = kind == 4 ? set.product_nibbles : set.product_bytes
-                product?(&w, &x, 0, UInt32(tokens), 0, UInt32(rows), &z, rows)
+                maskBlocks.withUnsafeBufferPointer { blocks in
+                  maskStarts.withUnsafeBufferPointer { starts in
+                    w.mask_blocks = blocks.baseAddress
+                    w.mask_starts = starts.isEmpty ? nil : starts.baseAddress
+                    product?(&w, &x, 0, UInt32(tokens), 0, UInt32(rows), &z, rows)
+                  }
+                }
               }
             }
           }
@@ -116,6 +124,52 @@ struct KernelSetTests {
       let expected = product.run(curta_kernels_scalar)
       for set in sets { #expect(product.run(set) == expected) }
     }
+  }
+
+  /// A masked tensor gives what the definition gives for the dense one with 0 in its pruned cells.
+  @Test(arguments: [4, 8] as [UInt32], [1, 3, 5])
+  func masksAreZeros(_ kind: UInt32, _ tokens: Int) {
+    var random = SeededRandom.announced("masksAreZeros")
+    let (rows, columns, blockBytes) = (37, 200, kind == 4 ? 16 : 32)
+    let blocks = (columns + 31) / 32
+    var dense = Product(
+      kind: kind, tokens: tokens, rows: rows, columns: columns, groupBlocks: 1, shift: 20,
+      codes: [], mantissas: (0..<rows).map { _ in .random(in: 1...65535, using: &random) },
+      scales: (0..<rows * blocks).map { _ in .random(in: 0...255, using: &random) },
+      offsets: (0..<rows * blocks).map { _ in .random(in: -32767...32767, using: &random) },
+      input: (0..<tokens * 256).map {
+        $0 % 256 < columns ? Int8.random(in: -127...127, using: &random) : 0
+      })
+    let lives = (0..<3 * blocks).map { $0 < 2 * blocks && Bool.random(using: &random) }
+    var masked = dense
+    masked.scales = []
+    masked.offsets = []
+    masked.maskStarts = [0]
+    for strip in 0..<3 {
+      masked.maskBlocks += (0..<blocks).filter { lives[strip * blocks + $0] }.map { UInt16($0) }
+      masked.maskStarts.append(UInt32(masked.maskBlocks.count))
+    }
+    for row in 0..<rows {
+      for block in 0..<blocks {
+        let cell = row * blocks + block
+        if lives[row / 16 * blocks + block] {
+          let codes = (0..<blockBytes).map { _ in
+            kind == 4
+              ? UInt8.random(in: 0...255, using: &random)
+              : UInt8(bitPattern: .random(in: -127...127, using: &random))
+          }
+          dense.codes += codes
+          masked.codes += codes
+          masked.scales.append(dense.scales[cell])
+          masked.offsets.append(dense.offsets[cell])
+        } else {
+          dense.codes += [UInt8](repeating: kind == 4 ? 0x88 : 0, count: blockBytes)
+          dense.offsets[cell] = 0
+        }
+      }
+    }
+    let expected = dense.run(curta_kernels_scalar)
+    for set in sets { #expect(masked.run(set) == expected) }
   }
 
   @Test func rowsEqualTheDefinition() {

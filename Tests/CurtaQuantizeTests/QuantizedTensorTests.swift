@@ -29,6 +29,35 @@ import Testing
     #expect(quantized.bitsPerWeight == 80.0 * 8 / 68)
   }
 
+  @Test func prunedCellsAreZero() {
+    var mask = BlockMask(rows: 18, columns: 70)
+    mask.survives = [true, false, false, false, true, true]
+    func lives(_ row: Int, _ column: Int) -> Bool { row < 16 ? column < 32 : column >= 32 }
+    var codes: [Int8] = []
+    for i in 0..<18 * 70 { codes.append(lives(i / 70, i % 70) ? Int8(i % 7 - 3) : 0) }
+    var tensor = GridTensor(
+      rows: 18, columns: 70, bits: 4, group: 32, exponent: 0, codes: codes,
+      mantissas: [UInt16](repeating: 3, count: 18),
+      groupScales: [UInt8](repeating: 2, count: 54), groupOffsets: [Int16](repeating: 5, count: 54),
+      mask: .blocks(mask))
+    let values = tensor.dequantized()
+    for row in 0..<18 {
+      for column in 0..<70 {
+        let code = (row * 70 + column) % 7 - 3
+        let expected = lives(row, column) ? Float(3 * (2 * code + 5)) : 0
+        #expect(values[row, column] == expected)
+      }
+    }
+    // 16 rows of one block and 2 of two; a bitmap of six bits.
+    #expect(tensor.byteSize == 417)  // 20 * 16 + 36 + 20 + 40 + 1
+    #expect(mask.density == Double(16 * 32 + 2 * 38) / Double(18 * 70))
+    tensor.groupOffsets = nil
+    tensor.mask = .columns(Array(0..<40))
+    #expect(tensor.byteSize == 826)  // 18 * 2 * 16 + 36 + 54 + 160
+    tensor.mask = .pattern(PatternMask(n: 1, m: 2, survives: []))
+    #expect(tensor.byteSize == 882)  // 18 * 2 * 16 + 36 + 54 + 18 * 12
+  }
+
   /// The least shift that keeps every product within 2^30, by trying.
   @Test(arguments: 2...8)
   func shiftIsTheLeastSafeOne(bits: Int) {

@@ -68,7 +68,12 @@ public struct Mutator {
     case 0...3: if let program { word(&parts.sections[program], from: 0) }
     case 4: if let program { operations(&parts.sections[program]) }
     case 5: if let program { likely(&parts.sections[program]) }
-    case 6, 7: if let tensors { descriptor(&parts.sections[tensors]) }
+    case 6: if let tensors { descriptor(&parts.sections[tensors]) }
+    case 7:
+      if let tensors {
+        random.chance(2)
+          ? descriptor(&parts.sections[tensors]) : modifier(&parts.sections[tensors])
+      }
     case 8: payload(&parts.sections[random.below(parts.sections.count)])
     case 9: encode(&parts.sections[random.below(parts.sections.count)])
     case 10:
@@ -164,6 +169,21 @@ public struct Mutator {
     case 0, 1: section.stored.put(at + 24, 4, UInt64(bitPattern: Int64(random.below(131) - 65)))
     case 2: section.stored.put(at + 18, 1, UInt64(random.below(9)))
     default: word(&section, from: 0)
+    }
+  }
+
+  /// A field of a modifier record where there is one.
+  private mutating func modifier(_ section: inout FileParts.Section) {
+    guard section.stored.count >= 80 else { return descriptor(&section) }
+    let first = 16 + 64 * Int(section.stored.number(0, 4))
+    let count = Int(section.stored.number(4, 4))
+    guard count > 0, first + 16 * count <= section.stored.count else { return descriptor(&section) }
+    let at = first + 16 * random.below(count)
+    switch random.below(4) {
+    case 0: section.stored.put(at + 2, 2, UInt64(random.below(5)))
+    case 1: section.stored.put(at + 8, 4, value(like: section.stored.number(at + 8, 4)))
+    case 2: section.stored.put(at + 12, 4, value(like: section.stored.number(at + 12, 4)))
+    default: section.stored.put(at + 4 * random.below(4), 4, random.next())
     }
   }
 

@@ -22,9 +22,15 @@ func sampleContents(_ generator: inout SeededRandom) -> FileContents {
   let query = add(grid("query", 64, width, bits: 4, group: 32, &generator))
   let key = add(grid("key", 32, width, bits: 3, group: 64, offsets: true, &generator))
   let value = add(grid("value", 32, width, bits: 5, &generator))
-  let output = add(grid("output", width, 64, bits: 6, &generator))
-  let gate = add(grid("gate", inner, width, bits: 2, group: 32, &generator))
-  let up = add(grid("up", inner, width, bits: 7, &generator))
+  let output = add(
+    grid("output", width, 64, bits: 6, &generator).masked(.columns(Array(3..<50) + [63])))
+  let blocks = (0..<11).map { _ in Bool.random(using: &generator) }
+  let gate = add(
+    grid("gate", inner, width, bits: 2, group: 32, &generator).masked(.blocks(blocks + [true])))
+  let threeOfFour = (0..<inner * width).map { $0 % 4 != $0 / 4 % 4 }
+  let up = add(
+    grid("up", inner, width, bits: 7, &generator).masked(
+      .pattern(n: 3, m: 4, survives: threeOfFour)))
   let down = add(grid("down", width, inner, bits: 4, group: 64, &generator))
 
   var buffers: [BufferDescription] = []
@@ -113,4 +119,17 @@ func plannedContents(_ generator: inout SeededRandom) throws -> FileContents {
   var contents = sampleContents(&generator)
   try contents.program.assignSlots()
   return contents
+}
+
+extension TensorContents {
+  /// The tensor with only the survivors of a mask left.
+  func masked(_ mask: Mask) -> TensorContents {
+    guard case .grid(var grid) = payload else { return self }
+    grid.mask = mask
+    for row in 0..<rows {
+      let survives = mask.survivors(row: row, columns: columns)
+      for column in 0..<columns where !survives[column] { grid.codes[row * columns + column] = 0 }
+    }
+    return TensorContents(name: name, rows: rows, columns: columns, payload: .grid(grid))
+  }
 }

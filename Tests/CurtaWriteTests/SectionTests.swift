@@ -43,6 +43,61 @@ import Testing
     #expect(Array(bytes[144...]) == Array("nweight".utf8))
   }
 
+  /// The worked example of curta-encodings.md section 5.
+  @Test func maskIsAsSpecified() throws {
+    var generator = SeededRandom(4)
+    let first = wide("n", 1, 3, &generator)
+    let mask = TensorContents.Mask.blocks([true, false, true, false, false, true])
+    let tensor = grid("w", 20, 70, bits: 8, group: 32, offsets: true, &generator).masked(mask)
+    let bytes = try tensorSection([first, tensor])
+    #expect(bytes[4] == 1 && bytes.count == 16 + 2 * 64 + 16 + 2)
+    #expect(Array(bytes[108..<124]) == [2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+    #expect(
+      Array(bytes[144..<160]) == [1, 0, 1, 0, 6, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0])
+    #expect(tensor.stream(4) == [0x25])
+    guard case .grid(let dense) = tensor.payload else { return }
+    let codes = tensor.stream(0)
+    #expect(codes.count == 36 * 32 && tensor.stream(2).count == 36 && tensor.stream(3).count == 72)
+    func row(_ row: Int, _ columns: Range<Int>) -> [UInt8] {
+      columns.map { $0 < 70 ? UInt8(bitPattern: dense.codes[row * 70 + $0]) : 0 }
+    }
+    #expect(Array(codes[0..<32]) == row(0, 0..<32) && Array(codes[32..<64]) == row(0, 64..<96))
+    #expect(Array(codes[64..<96]) == row(1, 0..<32))
+    #expect(Array(codes[1024..<1056]) == row(16, 64..<96))
+    let scales = dense.groupScales!
+    #expect(Array(tensor.stream(2)[0..<3]) == [scales[0], scales[2], scales[3]])
+    #expect(tensor.stream(2)[32] == scales[16 * 3 + 2])
+    let half = (0..<4 * 40).map { $0 / 2 % 2 == 1 }
+    let pattern = grid("p", 4, 40, bits: 3, &generator).masked(
+      .pattern(n: 2, m: 4, survives: half))
+    #expect(Array(pattern.stream(2).prefix(8)) == [0xCC, 0xCC, 0xCC, 0xCC, 0xCC, 0, 0, 0])
+  }
+
+  @Test func badMasksAreNamed() throws {
+    var generator = SeededRandom(6)
+    let all = [Bool](repeating: true, count: 3 * 64)
+    let good = grid("bad", 3, 64, bits: 4, group: 32, offsets: true, &generator)
+    let bad: [TensorContents.Mask] = [
+      .blocks([true]), .blocks([false, false]), .pattern(n: 1, m: 3, survives: all),
+      .pattern(n: 2, m: 4, survives: all), .columns([]), .columns([0]), .columns([1, 1, 2]),
+      .columns([0, 1, 64]), .columns([0, 1, 2]),  // the last: with group offsets
+    ]
+    for mask in bad {
+      guard case .grid(var grid) = good.payload else { return }
+      grid.mask = mask
+      let tensor = TensorContents(name: "bad", rows: 3, columns: 64, payload: .grid(grid))
+      let error = #expect(throws: WriteError.self) { try tensorSection([tensor]) }
+      #expect("\(error!)".contains("tensor bad"))
+    }
+    // A pruned cell with a code.
+    guard case .grid(var grid) = good.payload else { return }
+    grid.mask = .blocks([true, false])
+    grid.codes[40] = 1
+    let tensor = TensorContents(name: "bad", rows: 3, columns: 64, payload: .grid(grid))
+    let error = #expect(throws: WriteError.self) { try tensorSection([tensor]) }
+    #expect("\(error!)".contains("has a code"))
+  }
+
   @Test func badTensorsAreNamed() throws {
     var generator = SeededRandom(2)
     let good = grid("good", 2, 64, bits: 4, group: 32, offsets: true, &generator)

@@ -106,8 +106,9 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   return p;
 }
 
-/// Leaves about `percent` of the blocks of a grid tensor whose groups are blocks or rows.
-static void mask_problem(problem *p, uint32_t percent) {
+/// Leaves about `percent` of the blocks of a grid tensor whose groups are blocks or rows; of some
+/// strips none or all, unless `even`.
+static void mask_problem(problem *p, uint32_t percent, int even) {
   curta_weight *w = &p->w;
   const uint32_t blocks = (w->columns + 31) / 32, strips = (w->rows + 15) / 16;
   const size_t block_bytes = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
@@ -117,7 +118,7 @@ static void mask_problem(problem *p, uint32_t percent) {
   starts[0] = 0;
   for (uint32_t s = 0; s < strips; s++) {
     const uint32_t share =
-        random_below(4) ? percent : 100 * random_below(2); // empty and whole ones
+        even || random_below(4) ? percent : 100 * random_below(2); // empty and whole ones
     starts[s + 1] = starts[s];
     for (uint32_t b = 0; b < blocks; b++) {
       p->survives[s * blocks + b] = random_below(100) < share;
@@ -231,7 +232,7 @@ static void check_masked(const curta_kernels *set, product *variant, uint32_t ki
         const uint32_t tokens = 1 + random_below(widths[k] > 2000 ? 5 : 9);
         problem p = make_problem(kind, tokens, rows, widths[k], tried[g], patterns[i],
                                  patterns[random_below(4)]);
-        mask_problem(&p, 10 + random_below(90));
+        mask_problem(&p, 10 + random_below(90), 0);
         check_problem(&p, variant, set->name, kernel, widths[k] <= 2000);
       }
 }
@@ -260,13 +261,47 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
   }
 }
 
+/// Half of the blocks against all of them, turn by turn, on layers of vision transformers: DeiT-S
+/// and Examples/models/vit-cifar10.
+static void bench_masked(const curta_kernels *set, product *variant, uint32_t kind,
+                         const char *kernel) {
+  static const uint32_t layers[][3] = {{197, 384, 384}, {197, 1536, 384}, {197, 384, 1536},
+                                       {65, 144, 144},  {65, 576, 144},   {65, 144, 576}};
+  static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}};
+  for (uint32_t i = 0; i < 12 && set != &curta_kernels_scalar; i++) {
+    const uint32_t tokens = layers[i / 2][0], rows = layers[i / 2][1], columns = layers[i / 2][2];
+    const problem dense = make_problem(kind, tokens, rows, columns, tried[i % 2], RANDOM, RANDOM);
+    problem masked = dense;
+    mask_problem(&masked, 50, 1);
+    int32_t *z = output_buffer((size_t)tokens * rows * 4);
+    double least[2] = {1, 1};
+    for (int turn = 0; turn < 40; turn++)
+      for (int m = 0; m < 2; m++) {
+        const double start = seconds();
+        variant(m ? &masked.w : &dense.w, &dense.x, 0, tokens, 0, rows, z, rows);
+        const double took = seconds() - start;
+        least[m] = took < least[m] ? took : least[m];
+      }
+    const double share =
+        (double)masked.w.mask_starts[(rows + 15) / 16] / ((rows + 15) / 16 * ((columns + 31) / 32));
+    printf("%-14s %s T=%u N=%u K=%u%s %.0f us, %.1f %% of the blocks %.0f us: %.2f times\n",
+           set->name, kernel, tokens, rows, columns, i % 2 ? " group=32" : "", least[0] * 1e6,
+           share * 100, least[1] * 1e6, least[0] / least[1]);
+    release_buffers();
+  }
+}
+
 #define PRODUCT(k, kind)                                                                           \
   void check_##k(const curta_kernels *set) {                                                       \
     check_product(set, set->k, kind, #k);                                                          \
     if (kind != CURTA_WEIGHT_WIDE)                                                                 \
       check_masked(set, set->k, kind, #k);                                                         \
   }                                                                                                \
-  void bench_##k(const curta_kernels *set) { bench_product(set, set->k, kind, #k); }
+  void bench_##k(const curta_kernels *set) {                                                       \
+    bench_product(set, set->k, kind, #k);                                                          \
+    if (kind != CURTA_WEIGHT_WIDE)                                                                 \
+      bench_masked(set, set->k, kind, #k);                                                         \
+  }
 
 PRODUCT(product_nibbles, CURTA_WEIGHT_NIBBLES)
 PRODUCT(product_bytes, CURTA_WEIGHT_BYTES)

@@ -103,17 +103,20 @@ extension InspectedFile {
   }
 
   fileprivate var tensorTable: String {
-    var table = Table([
-      ">number", "name", ">rows", ">columns", "encoding", ">bits", ">group", ">exponent", ">stored",
-      ">decoded", "codecs",
-    ])
+    let isMasked = tensors.contains { $0.mask != nil }
+    var table = Table(
+      [
+        ">number", "name", ">rows", ">columns", "encoding", ">bits", ">group", ">exponent",
+        ">stored", ">decoded", "codecs",
+      ] + (isMasked ? ["mask"] : []))
     for (number, tensor) in tensors.enumerated() {
-      table.add([
-        "\(number)", tensor.name, "\(tensor.rows)", "\(tensor.columns)", tensor.encoding,
-        "\(tensor.bits)", tensor.group == 0 ? "row" : "\(tensor.group)", "\(tensor.exponent)",
-        grouped(tensor.storedBytes), grouped(tensor.bytes),
-        tensor.codecs.joined(separator: "+"),
-      ])
+      table.add(
+        [
+          "\(number)", tensor.name, "\(tensor.rows)", "\(tensor.columns)", tensor.encoding,
+          "\(tensor.bits)", tensor.group == 0 ? "row" : "\(tensor.group)", "\(tensor.exponent)",
+          grouped(tensor.storedBytes), grouped(tensor.bytes),
+          tensor.codecs.joined(separator: "+"),
+        ] + (isMasked ? [tensor.mask?.text ?? ""] : []))
     }
     return table.text
   }

@@ -15,8 +15,18 @@ struct InspectedFile {
     let rows, columns, bits, group: UInt32
     let exponent: Int32
     let groupScales, groupOffsets: Bool
+    /// nil where every cell is there.
+    let mask: Mask?
     let storedBytes, bytes: UInt64
     let codecs: [String]
+  }
+
+  struct Mask: Encodable {
+    /// `blocks`, `pattern` or `columns`.
+    let form: String
+    let first, second: UInt32
+    /// The share of codes that are stored.
+    let density: Double
   }
 
   struct Entry: Encodable {
@@ -139,7 +149,31 @@ struct InspectedFile {
       name: tensor.name.string, encoding: "\(tensor.encoding)", rows: tensor.rows,
       columns: tensor.columns, bits: tensor.bits, group: tensor.group, exponent: tensor.exponent,
       groupScales: tensor.hasGroupScales, groupOffsets: tensor.hasGroupOffsets,
+      mask: tensor.mask.map { Mask($0, of: tensor) },
       storedBytes: stored, bytes: decoded, codecs: codecs)
+  }
+}
+
+extension InspectedFile.Mask {
+  fileprivate init(_ mask: TensorMask, of tensor: TensorDescriptor) {
+    form = "\(mask.form)"
+    first = mask.first
+    second = mask.second
+    let stored =
+      mask.form == .blocks
+      ? Double(tensor.storedBlocks) / Double(tensor.blocks)
+      : Double(tensor.rows) * Double(tensor.storedColumns) / Double(tensor.columns)
+    density = stored / Double(tensor.rows)
+  }
+
+  /// Like "blocks 50%", "2:4" or "300 columns 78%".
+  var text: String {
+    let percent = "\(Int((density * 100).rounded()))%"
+    switch form {
+    case "pattern": return "\(first):\(second)"
+    case "columns": return "\(first) columns \(percent)"
+    default: return "blocks \(percent)"
+    }
   }
 }
 

@@ -15,8 +15,9 @@ extension Session {
       .addPosition, .quantize, .patchify, .prefix, .pool:
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
     case .linear, .linearAdd, .logits:
-      var products: Int64 = 0  // at most 6 * 2^36: a section holds 2^36 codes of 2 bits, which a
-      // mask of patterns or columns leaves behind only where memory holds its rows and columns
+      // At most 6 * 2^36: a section holds 2^36 codes of 2 bits, and what a mask of patterns or
+      // columns makes of them is in memory.
+      var products: Int64 = 0
       let pairs = op.code == .linear ? op[2] : 1
       for k in 0..<pairs {
         let weight = state.pointee.tensors[op.code == .linear ? op[3 + 2 * k] : op[2]].weight
