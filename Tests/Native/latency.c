@@ -1,6 +1,5 @@
-// How long a model of images takes, one image at a time: for every number N on the standard input, N
-// images are run and a line with the nanoseconds of each is printed.
-// usage: latency MODEL THREADS
+// How long a model of images takes, one image at a time: for every number N on the standard input,
+// N images are run and a line with the nanoseconds of each is printed. usage: latency MODEL THREADS
 // An image is noise of the model's own size; its time goes from the pixels to the scores.
 // SPDX-License-Identifier: Apache-2.0
 
