@@ -11,6 +11,7 @@
 #include <jerror.h>
 
 #include "curta_image_files.h"
+#include "orientation.h"
 
 // More scans than this make a small file take minutes.
 enum { LARGEST_SCAN = 500 };
@@ -44,6 +45,16 @@ static void judge(j_common_ptr info, int level) {
   }
 }
 
+// The orientation in the first Exif segment; 1 without one.
+static uint32_t orientation(j_decompress_ptr info) {
+  for (jpeg_saved_marker_ptr marker = info->marker_list; marker; marker = marker->next) {
+    if (marker->marker == JPEG_APP0 + 1 && marker->data_length >= 4 &&
+        memcmp(marker->data, "Exif", 4) == 0)
+      return curta_exif_orientation(marker->data, marker->data_length);
+  }
+  return 1;
+}
+
 static void watch_scans(j_common_ptr info) {
   if (info->is_decompressor && ((j_decompress_ptr)info)->input_scan_number > LARGEST_SCAN) {
     jpeg_errors *errors = (jpeg_errors *)info->err;
@@ -71,7 +82,9 @@ int32_t curta_read_jpeg(const uint8_t *bytes, size_t count, curta_picture *pictu
   progress.progress_monitor = watch_scans;
   info.progress = &progress;
   jpeg_mem_src(&info, bytes, (unsigned long)count);
+  jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
   jpeg_read_header(&info, TRUE);
+  const uint32_t turned = orientation(&info); // markers are gone after the last row
   picture->width = info.image_width;
   picture->height = info.image_height;
   int32_t status = CURTA_PICTURE_OK;
@@ -100,8 +113,11 @@ int32_t curta_read_jpeg(const uint8_t *bytes, size_t count, curta_picture *pictu
     jpeg_read_scanlines(&info, &row, 1);
   }
   jpeg_finish_decompress(&info);
+  status = curta_turn_upright(picture, turned);
   jpeg_destroy_decompress(&info);
-  return CURTA_PICTURE_OK;
+  if (status != CURTA_PICTURE_OK)
+    curta_picture_free(picture);
+  return status;
 }
 
 void curta_picture_free(curta_picture *picture) {

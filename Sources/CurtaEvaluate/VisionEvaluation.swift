@@ -10,6 +10,8 @@ public struct VisionEvaluationOptions: Sendable {
   public var threads: UInt32 = 1
   /// Images in a step.
   public var batch = 8
+  /// Of features: measure how well a linear classifier tells the classes by them.
+  public var probe = false
 
   public init() {}
 }
@@ -30,6 +32,9 @@ public struct VisionEvaluationResult: Sendable {
   public var divergence = 0.0
   public var cosine = 0.0
   public var worstCosine = 1.0
+  /// Images that a linear classifier on the features names right; nil where not measured.
+  public var probeCorrect: Int?
+  public var referenceProbeCorrect: Int?
   /// [label][answer], images; empty without labels.
   public var confusion: [[Int]] = []
   public var labels: [String] = []
@@ -41,6 +46,11 @@ public struct VisionEvaluationResult: Sendable {
   public var referenceAccuracy: Double { Double(referenceCorrect) / Double(labelled) }
   public var agreement: Double { Double(agreeing) / Double(images) }
   public var klMean: Double { divergence / Double(images) }
+  /// Share of all images, 0…1; nil where that was not measured.
+  public var probeAccuracy: Double? { probeCorrect.map { Double($0) / Double(images) } }
+  public var referenceProbeAccuracy: Double? {
+    referenceProbeCorrect.map { Double($0) / Double(images) }
+  }
   public var cosineMean: Double { cosine / Double(images) }
 }
 
@@ -50,6 +60,7 @@ public struct VisionEvaluation {
   private let images: ImageSet
   private let reference: VisionWeights?
   private let threads: Int
+  private let probes: Bool
 
   public var count: Int { images.entries.count }
 
@@ -61,6 +72,7 @@ public struct VisionEvaluation {
     model = try ImageModel(path, threads: options.threads, batch: options.batch)
     reference = checkpoint?.weights
     threads = Int(options.threads)
+    probes = options.probe
     var images = images
     if let d = reference?.description {
       guard d.body.vocabularySize == model.width, d.hasHead == model.givesLabels,
@@ -72,7 +84,18 @@ public struct VisionEvaluation {
             + " file was converted from")
       }
     }
-    if model.givesLabels { try images.setLabels(model.labels, count: model.width) }
+    if model.givesLabels {
+      guard !probes else {
+        throw .request("\(path) gives labels; --probe is for features, so convert with --features")
+      }
+      try images.setLabels(model.labels, count: model.width)
+    } else if probes {
+      let classes = Set(images.entries.compactMap(\.className)).count
+      try images.setLabels([], count: classes == 0 ? 256 : classes)
+      guard images.entries.allSatisfy({ $0.label != nil }), images.entries.count > 1 else {
+        throw .request("--probe needs images in folders of their classes")
+      }
+    }
     self.images = images
   }
 
@@ -88,6 +111,8 @@ public struct VisionEvaluation {
       result.confusion = [[Int]](
         repeating: [Int](repeating: 0, count: model.width), count: model.width)
     }
+    var probe = LinearProbe(width: model.width)
+    var referenceProbe = probe
     var at = 0
     while at < images.entries.count {
       let entries = images.entries[at..<min(at + model.batch, images.entries.count)]
@@ -97,9 +122,17 @@ public struct VisionEvaluation {
       let expected = reference.map { floatRows($0, rows.count) }
       for (index, entry) in entries.enumerated() {
         result.add(rows[index], expected: expected?[index], label: entry.label)
+        if probes, let label = entry.label {
+          probe.add(rows[index], label: label)
+          if let expected { referenceProbe.add(expected[index], label: label) }
+        }
       }
       at += entries.count
       progress(at)
+    }
+    if probes {
+      result.probeCorrect = probe.correct()
+      if reference != nil { result.referenceProbeCorrect = referenceProbe.correct() }
     }
     result.duration = clock.now - start
     return result

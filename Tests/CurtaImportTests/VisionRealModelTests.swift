@@ -60,7 +60,7 @@ import Testing
       let checkpoint = try loadVisionCheckpoint(
         path, configuration: Self.configuration("dinov2-vits14"))
       let worst = TinyVision.worstError(checkpoint, try ExpectedOutputs(out))
-      print("dinov2-vits14: largest error of a feature \(worst)")
+      print("MEASURED vision_error.dinov2-vits14 \(worst)")
       #expect(worst <= 1e-3)
     }
   }

@@ -15,7 +15,7 @@ import Testing
   func outputsEqualTheReference(_ name: String) throws {
     let folder = TinyVision.recorded.appendingPathComponent(name)
     let worst = try TinyVision.worstError(folder)
-    print("vision \(name): largest error of an output \(worst)")
+    print("MEASURED vision_error.\(name) \(worst)")
     #expect(worst <= Self.tolerance)
     #expect(isVisionCheckpoint(folder.path))
   }
@@ -41,7 +41,7 @@ import Testing
       #expect(names.count >= 13)
       for name in names {
         let worst = try TinyVision.worstError(folder.appendingPathComponent(name))
-        print("vision \(name) (made now): largest error of an output \(worst)")
+        print("MEASURED vision_error.made-now-\(name) \(worst)")
         #expect(worst <= Self.tolerance, "\(name)")
       }
     }

@@ -186,6 +186,33 @@ import Testing
   }
 
   /// MNIST's own files; a colour model takes grey images.
+  /// Features tell classes of other colours apart, in floats and integers; the probe says so.
+  @Test func evalProbesFeatures() throws {
+    try withModel(["--features"]) { path, source, folder in
+      for (place, name) in ["dark", "light"].enumerated() {
+        for seed in 0..<6 {
+          var random = SeededRandom(UInt64(10 * place + seed))
+          let pixels = random.bytes(3 * 16 * 16).map { $0 / 8 + UInt8(200 * place) }
+          _ = try write(
+            Data("P6 16 16 255\n".utf8) + Data(pixels), folder, "set/\(name)/\(seed).ppm")
+        }
+      }
+      let images = ["eval", path, "--images", folder.path + "/set"]
+      let flags = ["--features", "--reference", source, "--json"]
+      let json = try Tool.run(images + flags + ["--probe"]).json
+      #expect(json["probe_accuracy"] as? Double == 1)
+      #expect(json["reference_probe_accuracy"] as? Double == 1)
+      #expect(try Tool.run(images + flags).json["probe_accuracy"] == nil)
+      let alone = try Tool.run("eval", path, "--images", folder.path + "/set/dark", "--probe")
+      #expect(alone.status == 1 && alone.errors.contains("folders of their classes"))
+    }
+    try withModel { path, _, folder in
+      _ = try write(picture(1), folder, "set/ant/1.ppm")
+      let result = try Tool.run("eval", path, "--images", folder.path + "/set", "--probe")
+      #expect(result.status == 1 && result.errors.contains("--features"))
+    }
+  }
+
   @Test func evalReadsTheFilesOfMNIST() throws {
     try withModel { path, _, folder in
       var random = SeededRandom(8)

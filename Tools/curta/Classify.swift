@@ -50,7 +50,8 @@ struct Classify: ParsableCommand {
     abstract: "Say what is in pictures.",
     discussion: """
       The likeliest labels of each picture, with what the model holds their probability to be. \
-      Pictures are brought to the model's size as the file says, in whole numbers.
+      Pictures are brought to the model's size as the file says, in whole numbers. A JPEG is turned \
+      upright as its camera says (Exif orientation); a PNG is taken as it lies.
 
       EXAMPLE:
         curta classify vit.curta cat.jpg dog.png

