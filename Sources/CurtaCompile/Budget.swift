@@ -104,12 +104,23 @@ extension Lowering {
     let stack = LayerStack(held, ends, some)
     let inventory = TensorInventory(d)
     let parts = inventory.layerParts.filter(\.isWeight)
-    let losses = try Sensitivity(stack: stack, rules: recipe.choices, clip: recipe.clip).losses(
-      of: parts
-    ) { progress(.measuring(layer: $0, count: d.layers)) }
+    let sensitivity = Sensitivity(stack: stack, rules: recipe.choices, clip: recipe.clip)
+    var losses = named(
+      try sensitivity.losses(of: parts) { progress(.measuring(layer: $0, count: d.layers)) }, parts)
+    for part in [EndPart.embedding, .head] where part.isPresent(in: d) {
+      let planned = part.planned(d, stack.spreading)
+      losses[planned.name] = try sensitivity.losses(
+        of: part.values(ends, d), block: planned.block
+      ) { values in
+        // A tied head changes with the embedding.
+        var other = ends
+        part.set(values, in: &other)
+        return LayerStack(held, other, some)
+      }
+    }
     return try BudgetPlan(
       planned: inventory.tensors, recipe: recipe, otherBytes: otherBytes,
-      parameters: source.parameterCount, losses: named(losses, parts)
+      parameters: source.parameterCount, losses: losses
     ).recipe(for: budget)
   }
 }

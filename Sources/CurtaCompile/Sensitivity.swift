@@ -73,6 +73,32 @@ struct Sensitivity {
     return result
   }
 
+  /// The losses of a matrix outside the layers at every rule, [rule]: the loss of the model with
+  /// `changed` in its place at the coarsest, and at the others by Σ (w − ŵ)².
+  func losses(
+    of values: Matrix, block: Int, changed: (Matrix) -> LayerStack
+  ) throws -> [Double] {
+    let turned = Spreading.turned(values, block: block)
+    var errors: [Double] = []
+    var coarsest = (bits: Int.max, values: turned, error: 1.0)
+    for rule in rules {
+      let grid = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip).quantize(turned)
+      let found = grid.dequantized()
+      errors.append(squaredDistance(found, turned))
+      if rule.bits < coarsest.bits { coarsest = (rule.bits, found, max(errors.last!, 1e-300)) }
+    }
+    let other = changed(Spreading.turnedBack(coarsest.values, block: block))
+    var (streams, others) = (stack.streams, other.streams)
+    for index in 0..<stack.d.layers {
+      let layer = try stack.layer(index)
+      streams = each(streams) { stack.run(layer, index, $0) }
+      others = each(others) { stack.run(layer, index, $0) }
+    }
+    let losses = zip(streams, others).map { stack.loss(other.outputs($1), stack.outputs($0)) }
+    let loss = losses.reduce(0, +) / Double(max(losses.count, 1))
+    return errors.map { loss * $0 / coarsest.error }
+  }
+
   /// The loss of the model with another layer `index`.
   private func lossBehind(
     _ index: Int, _ layer: DecoderLayer, _ streams: [Matrix], _ expected: [Matrix]
