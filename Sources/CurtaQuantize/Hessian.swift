@@ -53,18 +53,20 @@ public struct Hessian: Sendable, Equatable {
   /// element is off by about 10^−6 of Σ |x_i x_j| / T, at most by 1.6 · 10^−5.
   private static let chunk = 256
   private static let tile = 192
+  /// The products of a chunk of inputs below this are finite in float32.
+  private static let largestInput: Float = 0x1p59
 
   /// Adds the tokens `rows` [tokens][columns].
   ///
   /// The same bits on any number of cores. Throws `QuantizeError.unsupported` for values that are
-  /// not finite or another number of columns.
+  /// not numbers below 2^59, or another number of columns.
   public mutating func accumulate(rows: Matrix) throws(QuantizeError) {
     guard rows.columns == columns else {
       throw .unsupported("inputs of \(rows.columns) columns for moments of \(columns)")
     }
-    if let place = rows.values.firstIndex(where: { !$0.isFinite }) {
+    if let place = rows.values.firstIndex(where: { !(abs($0) < Hessian.largestInput) }) {
       throw .unsupported(
-        "input \(place % columns) of token \(place / columns) is not a finite number")
+        "input \(place % columns) of token \(place / columns) is \(rows.values[place])")
     }
     guard rows.rows > 0 else { return }
     let total = samples + rows.rows

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaTensor
+import Foundation
 
 /// A `Hessian` made ready for the solvers once, for all layers that share the input.
 ///
@@ -15,12 +16,13 @@ public struct SolverHessian: Sendable {
   public let damping: Double
   /// Mean squares of the inputs, [columns], not permuted.
   public let diagonal: [Double]
-  /// The column that is taken in place j, [columns]. Those whose second moment is 0 are last.
+  /// The column that is taken in place j, [columns]. Those without input are last.
   let order: [Int]
-  /// How many of `order` have a second moment above 0.
+  /// How many of `order` have input: a second moment above 2^−100 of the largest.
   let live: Int
   let moments: NumberBuffer<Double>  // [columns][columns], permuted both ways
-  let moments32: NumberBuffer<Float>  // the same
+  /// The same by a power of two that makes the largest 1…2, where float32 has room to both sides.
+  let moments32: NumberBuffer<Float>
   /// M [columns][columns], strictly upper triangular, permuted: (I + M) D (I + M)ᵀ is the damped H.
   let feedback: NumberBuffer<Float>
 
@@ -33,13 +35,15 @@ public struct SolverHessian: Sendable {
     let order = diagonal.indices.sorted {
       diagonal[$0] != diagonal[$1] ? diagonal[$0] > diagonal[$1] : $0 < $1
     }
+    let largest = diagonal.max() ?? 0
+    let unit = largest > 0 ? scalbn(1, -Int(largest.exponent)) : 1
     moments = NumberBuffer(n * n)
     moments32 = NumberBuffer(n * n)
     for i in 0..<n {
       for j in 0..<n {
         let value = hessian.values[order[i] * n + order[j]]
         moments[i * n + j] = value
-        moments32[i * n + j] = Float(value)
+        moments32[i * n + j] = Float(value * unit)
       }
     }
     let mean = diagonal.reduce(0, +) / Double(n)
@@ -66,6 +70,6 @@ public struct SolverHessian: Sendable {
     self.damping = fraction
     self.diagonal = diagonal
     self.order = order
-    live = diagonal.count { $0 > 0 }
+    live = diagonal.count { $0 > 0x1p-100 * largest }
   }
 }

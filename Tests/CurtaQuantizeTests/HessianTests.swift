@@ -43,8 +43,8 @@ import Testing
 
   @Test func badMomentsAreErrors() throws {
     var hessian = Hessian(columns: 2)
-    for bad in [Float.nan, .infinity] {
-      #expect(throws: QuantizeError.unsupported("input 1 of token 1 is not a finite number")) {
+    for bad in [Float.nan, .infinity, -1e18] {
+      #expect(throws: QuantizeError.unsupported("input 1 of token 1 is \(bad)")) {
         try hessian.accumulate(rows: Matrix(rows: 2, columns: 2, values: [0, 1, 2, bad]))
       }
     }

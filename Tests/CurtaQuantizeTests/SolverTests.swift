@@ -3,6 +3,7 @@
 
 import CurtaTensor
 import CurtaTestSupport
+import Foundation
 import Testing
 
 @testable import CurtaQuantize
@@ -149,6 +150,23 @@ import Testing
     // Without any input nothing is known, and nothing fails.
     let silent = try quantizer.quantize(weights, hessian: Hessian(columns: 40), solvers: [solver])
     #expect(silent.codes.count == 160)
+  }
+
+  /// Inputs by a power of two give the same integers, however large or small they are.
+  @Test func magnitudeOfInputsDoesNotMatter() throws {
+    var generator = SeededRandom.announced("magnitude of inputs")
+    let weights = heavyTailed(3, 40, &generator)
+    let inputs = mixedInputs(60, 40, &generator)
+    let quantizer = try GridQuantizer(bits: 3, group: 32)
+    let tensors = try [0, 40, -40].map { power in
+      var scaled = inputs
+      for i in scaled.values.indices { scaled.values[i] *= Float(scalbn(1.0, power)) }
+      var hessian = Hessian(columns: 40)
+      try hessian.accumulate(rows: scaled)
+      return try quantizer.quantize(weights, hessian: hessian, solvers: Solver.best)
+    }
+    #expect(tensors[1] == tensors[0])
+    #expect(tensors[2] == tensors[0])
   }
 
   /// Moments of one token have rank 1; damping makes them definite.
