@@ -79,3 +79,60 @@ func upperFactor(_ matrix: [Double], _ n: Int) -> [Double]? {
   guard info == 0 else { return nil }
   return factor.reversed()
 }
+
+/// The upper triangular U with Uᵀ·U = `matrix` [n][n], symmetric; nil where it is not positive
+/// definite. Below the diagonal is what was there.
+func upperRoot(_ matrix: [Double], _ n: Int) -> [Double]? {
+  var factor = matrix
+  var info: blasint = 0
+  var size = blasint(n)
+  factor.withUnsafeMutableBufferPointer { factor in
+    guard let base = factor.baseAddress else { return }
+    var stride = size
+    dpotrf_("L", &size, base, &stride, &info)  // columns there are rows here
+  }
+  return info == 0 ? factor : nil
+}
+
+/// The inverse of `matrix` [n][n], symmetric; nil where it is not positive definite.
+func symmetricInverse(_ matrix: [Double], _ n: Int) -> [Double]? {
+  var result = matrix
+  var info: blasint = 0
+  var size = blasint(n)
+  result.withUnsafeMutableBufferPointer { result in
+    guard let base = result.baseAddress else { return }
+    var stride = size
+    dpotrf_("U", &size, base, &stride, &info)
+    if info == 0 { dpotri_("U", &size, base, &stride, &info) }
+    // The half that was written, rows and columns swapped, is the lower one.
+    for i in 0..<n { for j in i + 1..<max(n, i + 1) { base[i * n + j] = base[j * n + i] } }
+  }
+  return info == 0 ? result : nil
+}
+
+/// Rows x [count][n] with x · `matrix` = `rows`, for a symmetric matrix [n][n]; nil where it is not
+/// positive definite.
+func solutions(_ matrix: [Double], _ n: Int, rows: [Double]) -> [Double]? {
+  guard n > 0, !rows.isEmpty else { return rows }
+  var (factor, result) = (matrix, rows)
+  var info: blasint = 0
+  var (size, count) = (blasint(n), blasint(rows.count / n))
+  factor.withUnsafeMutableBufferPointer { factor in
+    result.withUnsafeMutableBufferPointer { result in
+      var (stride, between) = (size, size)
+      dposv_(
+        "U", &size, &count, factor.baseAddress!, &stride, result.baseAddress!, &between, &info)
+    }
+  }
+  return info == 0 ? result : nil
+}
+
+/// c [m][n] −= a [m][k] · b [k][n] in double precision.
+func subtractProduct(
+  _ a: [Double], _ b: [Double], from c: inout [Double], m: Int, n: Int, k: Int
+) {
+  guard m > 0, n > 0, k > 0 else { return }
+  cblas_dgemm(
+    CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(m), blasint(n), blasint(k), -1, a,
+    blasint(k), b, blasint(n), 1, &c, blasint(n))
+}
