@@ -51,6 +51,12 @@ final class InputMoments {
     return ready
   }
 
+  /// The same as they were gathered.
+  func gathered(for role: TensorRole) throws(QuantizeError) -> Hessian? {
+    if let failure { throw failure }
+    return site(of: role).flatMap { moments[$0] }
+  }
+
   private static let sites: Set<ActivationSite> = [
     .attentionInput, .attentionOutput, .feedForwardInput, .feedForwardProduct, .headInput,
   ]

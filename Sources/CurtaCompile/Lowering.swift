@@ -21,7 +21,8 @@ struct Lowering {
   ///
   /// Throws what reading throws, `ConversionError` or `WriteError`.
   func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
-    let source = source.foldingNormBiases()
+    var source = source.foldingNormBiases()
+    if recipe.prune != nil { source = source.withoutSpreading() }
     let d = source.description
     try d.checkLimits()
     progress(.calibrating)
@@ -37,7 +38,11 @@ struct Lowering {
     do {
       let ends = try source.ends()
       if recipe.isCalibrated {
-        calibration = LayerCalibration(d, sequences.map { LayerRunner(d).embed($0, ends) })
+        let stack = LayerStack(source, ends, sequences)
+        if let rule = recipe.prune {
+          packer.masks = try stack.masks(rule) { progress(.measuring(layer: $0, count: d.layers)) }
+        }
+        calibration = LayerCalibration(d, stack.streams)
         if d.tiedHead, let place = first.firstIndex(of: .embedding) {
           last.append(first.remove(at: place))
         }
@@ -60,5 +65,15 @@ struct Lowering {
       try packer.put(table, at: inventory.layers.phases(index))
     }
     return (packer.packed, program)
+  }
+}
+
+extension DecoderSource {
+  /// The same decoder, its rows quantized as they are.
+  fileprivate func withoutSpreading() -> DecoderSource {
+    var description = description
+    description.spreadsRows = false
+    return DecoderSource(
+      description: description, parameterCount: parameterCount, ends: ends, layer: layer)
   }
 }

@@ -21,9 +21,10 @@ public struct Spreading: Equatable, Sendable {
   package let head: Int
 
   public init(_ d: DecoderDescription) {
-    model = Spreading.block(d.width)
-    attention = Spreading.block(d.queryWidth)
-    feedForward = Spreading.block(d.feedForwardWidth)
+    func rows(_ width: Int) -> Int { d.spreadsRows ? Spreading.block(width) : 0 }
+    model = rows(d.width)
+    attention = rows(d.queryWidth)
+    feedForward = rows(d.feedForwardWidth)
     head = Spreading.block(d.headWidth)
   }
 

@@ -35,6 +35,8 @@ struct TensorPacker {
   let recipe: Recipe
   let codec: CodecChoice
   let progress: (ConversionStage) -> Void
+  /// Masks of tensors, by name.
+  var masks: [String: BlockMask] = [:]
   private var slots: [TensorContents?]
   private var done = 0
 
@@ -72,9 +74,7 @@ struct TensorPacker {
         let turned = Spreading.turned(values, block: tensor.block)
         tensors.append(
           PackedTensor(
-            tensor: try recipe.quantize(
-              turned, name: tensor.name, role: role, hessian: try moments?.hessian(for: role)),
-            planned: tensor))
+            tensor: try quantize(turned, tensor.name, role, moments), planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
@@ -84,6 +84,17 @@ struct TensorPacker {
       slots[place] = contents
     }
     return tensors
+  }
+
+  private func quantize(
+    _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?
+  ) throws(QuantizeError) -> QuantizedTensor {
+    let hessian = try moments?.hessian(for: role)
+    if let mask = masks[name], let hessian, let gathered = try moments?.gathered(for: role) {
+      return try recipe.quantize(
+        values, name: name, role: role, mask: mask, moments: gathered, hessian: hessian)
+    }
+    return try recipe.quantize(values, name: name, role: role, hessian: hessian)
   }
 
   /// Packs the phases of a rotary table.

@@ -16,6 +16,8 @@ struct VisionLowering {
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
   func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
+    var weights = weights
+    weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
     progress(.calibrating)
     let ranges = try VisionCalibration.ranges(weights, more: images)
@@ -29,9 +31,14 @@ struct VisionLowering {
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?
     if recipe.isCalibrated {
-      let float = FloatVision(weights)
-      let inputs = images.isEmpty ? VisionCalibration.drawn(vision.d) : images
-      calibration = LayerCalibration(vision.d.body, inputs.map { float.stream($0) })
+      let stack = LayerStack(
+        weights, images.isEmpty ? VisionCalibration.drawn(vision.d) : images)
+      if let rule = recipe.prune {
+        packer.masks = try stack.masks(rule) {
+          progress(.measuring(layer: $0, count: vision.d.body.layers))
+        }
+      }
+      calibration = LayerCalibration(vision.d.body, stack.streams)
     }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)

@@ -18,7 +18,7 @@ private struct AnyKey: CodingKey {
 }
 
 /// A JSON object of which only these keys are allowed.
-private struct StrictObject {
+struct StrictObject {
   private let container: KeyedDecodingContainer<AnyKey>
   private let part: String
 
@@ -150,7 +150,7 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case rules, choices, tensors
+    case prune, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -173,6 +173,7 @@ extension Recipe: Codable {
         throw RecipeProblem(reason: "two rules have the role '\(rule.role.rawValue)'")
       }
     }
+    prune = try object.value(PruneRule.self, "prune")
     choices = try object.value([TensorRule].self, "choices") ?? []
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
@@ -192,6 +193,7 @@ extension Recipe: Codable {
       TensorRole.allCases.compactMap { role in
         rules[role].map { RoleRule(role: role, rule: $0) }
       }, forKey: .rules)
+    try container.encodeIfPresent(prune, forKey: .prune)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
     if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }

@@ -23,6 +23,32 @@ extension Recipe {
       name: name,
       .grid(try quantizer.quantize(weights, hessian: hessian, solvers: solvers)))
   }
+
+  /// Quantizes what `mask` leaves of `weights`, moved to make up for what goes.
+  ///
+  /// `moments` and `hessian` are those of what the tensor multiplies; solvers work on groups of 32
+  /// columns. Throws `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, name: String, role: TensorRole, mask: BlockMask, moments: Hessian,
+    hessian: SolverHessian
+  ) throws(QuantizeError) -> QuantizedTensor {
+    let rule = rule(for: role, name: name)
+    guard rule.bits < 16 else { throw .unsupported("16 bits with a mask; 2 to 8 are possible") }
+    let left = try BlockPruning().compensate(weights, moments, mask)
+    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    // A group that is pruned has the step 0, which keeps its codes 0; a row has one step for all.
+    guard !solvers.isEmpty, rule.group == 32 else {
+      return QuantizedTensor(name: name, .grid(try quantizer.quantize(left, mask: .blocks(mask))))
+    }
+    var tensor = try quantizer.quantize(left, hessian: hessian, solvers: solvers)
+    for row in 0..<tensor.rows {
+      for column in 0..<tensor.columns where !mask.survives[mask.index(row: row, column: column)] {
+        tensor.codes[row * tensor.columns + column] = 0
+      }
+    }
+    tensor.mask = .blocks(mask)
+    return QuantizedTensor(name: name, .grid(tensor))
+  }
 }
 
 extension TensorRule {

@@ -58,6 +58,8 @@ public struct Recipe: Sendable, Equatable {
   /// For the roles that `rules` does not name.
   public var standard: TensorRule
   public var rules: [TensorRole: TensorRule]
+  /// What is left out of the layers' tensors; nil: nothing.
+  public var prune: PruneRule?
   /// What a conversion with a budget may give each tensor, in place of its rule; empty: no budget.
   public var choices: [TensorRule] = []
   /// The rules of single tensors, by name: what a budget led to.
@@ -77,7 +79,7 @@ public struct Recipe: Sendable, Equatable {
   }
 
   /// Whether a conversion needs something to calibrate on.
-  public var isCalibrated: Bool { !solvers.isEmpty }
+  public var isCalibrated: Bool { !solvers.isEmpty || prune != nil }
 
   /// The rule for a role, or for the tensor of that name.
   public func rule(for role: TensorRole, name: String = "") -> TensorRule {
@@ -138,7 +140,17 @@ extension Recipe {
       solvers: solvers, standard: TensorRule(bits: bits, group: 32), rules: w4.rules)
   }
 
-  public static let builtIn = [w8, w6, w4, gptq, quantease, decoupleq, best, w3]
+  /// Half of all blocks left out, the others in 8 bits.
+  public static let lpvit: Recipe = {
+    var recipe = Recipe(
+      name: "lpvit",
+      description: "half of the blocks of 16 x 32 weights left out (LPViT), 8 bits, one scale a row",
+      standard: TensorRule(bits: 8))
+    recipe.prune = PruneRule(density: 0.5)
+    return recipe
+  }()
+
+  public static let builtIn = [w8, w6, w4, gptq, quantease, decoupleq, best, w3, lpvit]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.
   ///

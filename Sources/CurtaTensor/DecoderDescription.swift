@@ -105,6 +105,9 @@ public struct DecoderDescription: Sendable, Equatable {
   public var logitCap: Double?
   /// Whether a token sees only those before it and itself; else all.
   public var isCausal = true
+  /// Whether integer programs pass rows of activations through a Hadamard before they are quantized.
+  /// Blocks of weights are pruned without one: it would spread every channel over its block.
+  public var spreadsRows = true
 
   /// A description of a plain decoder (RMS norm, gate, one rotary table, no bias), to change.
   public init(

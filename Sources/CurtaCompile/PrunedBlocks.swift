@@ -1,0 +1,38 @@
+// Which blocks of which tensors of a model are left out.
+// SPDX-License-Identifier: Apache-2.0
+
+import CurtaQuantize
+import CurtaTensor
+
+extension LayerStack {
+  /// The masks of all weights of the layers, by name, as `rule` wants them.
+  ///
+  /// Looks at the float model. The moments of all layers are in memory meanwhile. Throws what reading
+  /// a layer throws, and `QuantizeError`.
+  func masks(
+    _ rule: PruneRule, progress: (Int) -> Void = { _ in }
+  ) throws -> [String: BlockMask] {
+    var (names, tensors): ([String], [PrunableTensor]) = ([], [])
+    var streams = streams
+    let parts = LayerPart.present(in: d.parts).filter(\.isWeight)
+    for index in 0..<d.layers {
+      progress(index)
+      let layer = try layer(index)
+      let moments = LayerCalibration(d, streams).watch(layer, index)
+      for part in parts {
+        let planned = part.planned(d, spreading, layer: index)
+        guard let role = planned.role, let hessian = try moments.gathered(for: role) else {
+          preconditionFailure("\(planned.name) is no weight")
+        }
+        names.append(planned.name)
+        tensors.append(
+          PrunableTensor(
+            weight: Spreading.turned(part.values(layer), block: planned.block), hessian: hessian,
+            tokens: streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0))
+      }
+      streams = streams.map { run(layer, index, $0) }
+    }
+    let masks = try BlockPruning(power: rule.power).select(tensors, density: rule.density)
+    return Dictionary(zip(names, masks)) { first, _ in first }
+  }
+}
