@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaTensor
+import CurtaTestSupport
 import Foundation
 import Testing
 
@@ -18,6 +19,20 @@ import Testing
     print("MEASURED vision_error.\(name) \(worst)")
     #expect(worst <= Self.tolerance)
     #expect(isVisionCheckpoint(folder.path))
+  }
+
+  /// The model of Examples, of its real size: logits of the drawn pictures by `transformers`, recorded.
+  @Test func theExampleEqualsTheReference() throws {
+    let checkpoint = try loadVisionCheckpoint(
+      Repository.root.path + "/Examples/models/vit-cifar10")
+    let expected = try ExpectedOutputs(TinyVision.reference.path + "/vision-drawn/expected.bin")
+    #expect(expected.images.count == 10)
+    let worst = TinyVision.worstError(checkpoint, expected)
+    print("MEASURED vision_error.vit-cifar10 \(worst)")
+    #expect(worst <= Self.tolerance)
+    for (place, logits) in expected.outputs.enumerated() {
+      #expect(logits.firstIndex(of: logits.max() ?? 0) == place, "picture \(place)")
+    }
   }
 
   static let python: String? = {

@@ -2,15 +2,18 @@
 """What `transformers` computes with a real checkpoint, and pixels of real pictures.
 
     vision_outputs.py vit FOLDER TAR OUT         logits of a ViTForImageClassification folder
+    vision_outputs.py drawn FOLDER PICTURES OUT  the same of the pictures PICTURES/*/drawn.png
     vision_outputs.py dinov2 WEIGHTS TAR OUT     features of a DINOv2 ViT-S/14 of 16 x 16 patches
     vision_outputs.py pixels TAR COUNT OUT       pictures of every class of a CIFAR-10 tar, raw
 
-`vit` and `dinov2` write what make_vision.py calls expected.bin. `pixels` writes for each picture one
+`vit`, `drawn` and `dinov2` write what make_vision.py calls expected.bin; vision-drawn/expected.bin is
+`drawn` of Examples/models/vit-cifar10 and Examples/pictures. `pixels` writes for each picture one
 byte with its class and then its pixels. The pictures come from the tar of JPEGs as they are, or for
 `dinov2` with their shorter edge at 256 and the centre of 224.
 SPDX-License-Identifier: Apache-2.0
 """
 
+import glob
 import io
 import os
 import struct
@@ -57,10 +60,19 @@ def normalized(pixels, mean, std):
 
 
 def vit(folder, tar, path):
+    logits(folder, [np.asarray(image) for _, image in pictures(tar, 10)], path)
+
+
+def drawn(folder, pictures_folder, path):
+    files = sorted(glob.glob(os.path.join(pictures_folder, "*", "drawn.png")))
+    logits(folder, [np.asarray(Image.open(file).convert("RGB").resize((32, 32), Image.BILINEAR))
+                    for file in files], path)
+
+
+def logits(folder, pixels, path):
     import torch
     import transformers as hf
-    model = hf.ViTForImageClassification.from_pretrained(folder).eval()
-    pixels = [np.asarray(image) for _, image in pictures(tar, 10)]
+    model = hf.ViTForImageClassification.from_pretrained(folder).float().eval()
     with torch.no_grad():
         write(path, pixels, model(normalized(pixels, 0.5, 0.5)).logits.numpy())
 
@@ -97,4 +109,4 @@ def raw(tar, count, path):
 
 
 if __name__ == "__main__":
-    dict(vit=vit, dinov2=dinov2, pixels=raw)[sys.argv[1]](*sys.argv[2:])
+    dict(vit=vit, drawn=drawn, dinov2=dinov2, pixels=raw)[sys.argv[1]](*sys.argv[2:])
