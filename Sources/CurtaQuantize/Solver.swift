@@ -14,7 +14,7 @@ public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
   /// 20 sweeps over the codes, one at a time (see `QuantEase`).
   case quantease
   /// New scales for the codes and new codes for the scales, in turn, three times: the alternation of
-  /// decoupleQ (Guo et al. 2024, arXiv 2404.12759) with `ScaleFit` and 6 sweeps of `QuantEase`.
+  /// decoupleQ (Guo et al. 2024, arXiv 2404.12759) with `ScaleFit` and 3 sweeps of `QuantEase`.
   case decoupleq
 
   /// All of them, from the coarsest to the finest.
@@ -26,7 +26,8 @@ extension GridQuantizer {
   ///
   /// Starts from the searched grid with the importance diag(H), as `quantize(_:importance:)` does,
   /// and runs `solvers` on it in their order. Columns without any input (H_jj = 0) get code 0. The
-  /// same integers on any number of cores. Throws `QuantizeError`.
+  /// same integers on any number of cores; OpenBLAS may round otherwise on another processor. Throws
+  /// `QuantizeError`.
   public func quantize(
     _ weights: Matrix, hessian: SolverHessian, solvers: [Solver]
   ) throws(QuantizeError) -> GridTensor {
@@ -92,7 +93,7 @@ extension RowBlock {
       case .decoupleq:
         for _ in 0..<3 {
           better(&errors, hessian) { ScaleFit.solve($0, hessian) }
-          better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 6, escape: false) }
+          better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
         }
       }
     }
