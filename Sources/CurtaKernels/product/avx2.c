@@ -10,7 +10,7 @@
 //   in a lane. Its lane sees at most 2 * ceil(groups / 16) groups, which is 2 * (128 / 16) blocks
 //   and a partial step of 2 * 8 blocks more: 32 blocks * 4064 * 255 * 8 = 265 297 920 < 2^29. The
 //   lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 * 4096 < 2^31; without scales the lanes'
-//   sum is at most 15 * 127 * 4096.
+//   sum is at most 15 * 127 * 4096, and they begin at 8 * 127 * 4096 at most.
 // bytes: VPMADDUBSW of abs(w) and q with w's sign is exact: 2 * 127 * 127 = 32258 < 2^15. A block
 //   adds 2 * 32258 * 255 = 16 451 580 to a lane, a chunk 2 105 802 240 < 2^31. The lanes' sum is
 //   taken in int64; without scales it is at most 127 * 127 * 4096 < 2^27.
@@ -20,28 +20,30 @@
 
 #if defined(__x86_64__)
 #include "../avx2.h"
+#include <string.h>
 
 /// Rows and tokens of a tile, as constants of the inlined code.
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
 #define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
 
 /// Adds scale * u * q of the blocks [b, b + count), count <= 8, of one group.
-CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
-                                   uint32_t count, const __m256i *scale, uint32_t rows,
-                                   uint32_t tokens, __m256i *lanes) {
+CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q,
+                                   const uint16_t *places, size_t b, uint32_t count,
+                                   const __m256i *scale, uint32_t rows, uint32_t tokens,
+                                   __m256i *lanes) {
   const __m256i down = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
   const __m256i nibble = _mm256_set1_epi8(15);
   __m256i steps[8];
   EACH_ROW EACH_TOKEN steps[r * tokens + t] = _mm256_setzero_si256();
   for (size_t j = 0; j < count; j++) {
-    const size_t i = b + j;
+    const size_t i = b + j, at = places ? places[i] : i;
     __m256i u[2];
     EACH_ROW {
       const __m256i both = _mm256_broadcastsi128_si256(load128(row[r] + i * 16));
       u[r] = _mm256_and_si256(_mm256_srlv_epi32(both, down), nibble);
     }
     EACH_TOKEN {
-      const __m256i x = load256(q[t] + i * 32);
+      const __m256i x = load256(q[t] + at * 32);
       EACH_ROW {
         __m256i *step = &steps[r * tokens + t];
         *step = _mm256_add_epi16(*step, _mm256_maddubs_epi16(u[r], x));
@@ -55,15 +57,16 @@ CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
 }
 
 /// Adds scale * c * q of the blocks [b, b + count) of one group.
-CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
-                                 uint32_t count, const __m256i *scale, uint32_t rows,
-                                 uint32_t tokens, __m256i *lanes) {
+CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q,
+                                 const uint16_t *places, size_t b, uint32_t count,
+                                 const __m256i *scale, uint32_t rows, uint32_t tokens,
+                                 __m256i *lanes) {
   for (size_t j = 0; j < count; j++) {
-    const size_t i = b + j;
+    const size_t i = b + j, at = places ? places[i] : i;
     __m256i c[2];
     EACH_ROW c[r] = load256(row[r] + i * 32);
     EACH_TOKEN {
-      const __m256i x = load256(q[t] + i * 32);
+      const __m256i x = load256(q[t] + at * 32);
       EACH_ROW {
         const __m256i pairs =
             tokens == 1 ? _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(c[r], x))
@@ -77,9 +80,9 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
 
 /// Either span; `nibbles`, `rows` and `tokens` are constants.
 CURTA_AVX2_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t *const *q,
-                            size_t b, uint32_t count, const __m256i *scale, uint32_t rows,
-                            uint32_t tokens, __m256i *lanes) {
-  (nibbles ? nibble_span : byte_span)(row, q, b, count, scale, rows, tokens, lanes);
+                            const uint16_t *places, size_t b, uint32_t count, const __m256i *scale,
+                            uint32_t rows, uint32_t tokens, __m256i *lanes) {
+  (nibbles ? nibble_span : byte_span)(row, q, places, b, count, scale, rows, tokens, lanes);
 }
 
 /// A group scale in all int16 lanes.
@@ -118,11 +121,12 @@ CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, 
   }
 }
 
-/// A tile. Constants: nibbles, rows, tokens, and `step`: the blocks of a group (1, 2 or 4); 8: no
-/// group scales; 0: any group.
-CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *totals, int nibbles,
-                            uint32_t rows, uint32_t tokens, uint32_t step) {
+/// A tile. Constants: nibbles, rows, tokens, whether some blocks are chosen, and `step`: the blocks
+/// of a group (1, 2 or 4); 8: no group scales; 0: any group.
+CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*totals)[4],
+                            int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   const curta_weight *w = c->w;
+  const uint16_t *places = some ? c->places : 0;
   const size_t block_bytes = nibbles ? 16 : 32;
   const uint8_t *row[2], *scales[2] = {0};
   __m256i scale[2], lanes[8];
@@ -131,7 +135,9 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *t
     if (w->group_scales)
       scales[r] = w->group_scales + (size_t)at[r] * w->groups + c->group;
     scale[r] = _mm256_set1_epi16(1);
-    EACH_TOKEN lanes[r * tokens + t] = _mm256_setzero_si256();
+    EACH_TOKEN lanes[r * tokens + t] =
+        nibbles && step == 8 ? _mm256_zextsi128_si256(_mm_cvtsi32_si128(c->corrections[t]))
+                             : _mm256_setzero_si256();
   }
   const int8_t *q[4];
   EACH_TOKEN q[t] = c->q[t];
@@ -140,7 +146,7 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *t
     for (; b + step <= c->blocks; b += step, g++) {
       if (step != 8)
         EACH_ROW scale[r] = spread(scales[r] + g);
-      span(nibbles, row, q, b, step, scale, rows, tokens, lanes);
+      span(nibbles, row, q, places, b, step, scale, rows, tokens, lanes);
     }
   }
   uint32_t group_end = step ? c->blocks : (c->group + 1) * w->group_blocks - c->first;
@@ -150,32 +156,51 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t *t
     const uint32_t end = group_end < c->blocks ? group_end : c->blocks;
     for (uint32_t count; b < end; b += count) {
       count = end - b < 8 ? end - b : 8;
-      span(nibbles, row, q, b, count, scale, rows, tokens, lanes);
+      span(nibbles, row, q, places, b, count, scale, rows, tokens, lanes);
     }
     group_end += w->group_blocks;
     g++;
   }
   if (nibbles && step != 8 && w->group_blocks <= CURTA_SUMMED_BLOCKS)
     subtract_bias(c, at, rows, tokens, lanes);
+  // A chunk's sum fits int32, of bytes with scales that of 16 blocks: 16 * 32 * 127 * 127 * 255.
+  const int narrow = nibbles || step == 8 || c->blocks <= 16;
+  if (tokens == 4 && narrow) {
+    EACH_ROW store256(totals[r], sums_of_four(&lanes[r * 4]));
+    return;
+  }
   EACH_ROW EACH_TOKEN {
     const __m256i lane = lanes[r * tokens + t];
-    totals[r * tokens + t] = nibbles || step == 8 ? sum_of_i32(lane) : sum_of_i64(widened(lane));
+    totals[r][t] = narrow ? sum_of_i32(lane) : sum_of_i64(widened(lane));
   }
 }
 
-/// A tile as a function: chooses among the constants.
+/// Tiles from row to row; of an odd number the last row is repeated.
+CURTA_AVX2_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
+                             int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+  for (uint32_t n = n0; n < n1; n += rows) {
+    const uint32_t at[2] = {n, n + 1 < n1 ? n + 1 : n};
+    tile(c, at, sums + (n - n0), nibbles, rows, tokens, step, some);
+  }
+}
+
+/// Tiles as a function: chooses among the constants.
 #define TILE(name, nibbles, rows, tokens)                                                          \
-  CURTA_AVX2 static void name(const curta_chunk *c, const uint32_t *at, int64_t *totals) {         \
-    if (!c->w->group_scales)                                                                       \
-      tile(c, at, totals, nibbles, rows, tokens, 8);                                               \
+  CURTA_AVX2 static void name(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) { \
+    if (c->places && c->w->group_scales)                                                           \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 1);                                         \
+    else if (c->places)                                                                            \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 1);                                         \
+    else if (!c->w->group_scales)                                                                  \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 0);                                         \
     else if (c->w->group_blocks == 1)                                                              \
-      tile(c, at, totals, nibbles, rows, tokens, 1);                                               \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 0);                                         \
     else if (c->w->group_blocks == 2)                                                              \
-      tile(c, at, totals, nibbles, rows, tokens, 2);                                               \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 2, 0);                                         \
     else if (c->w->group_blocks == 4)                                                              \
-      tile(c, at, totals, nibbles, rows, tokens, 4);                                               \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 4, 0);                                         \
     else                                                                                           \
-      tile(c, at, totals, nibbles, rows, tokens, 0);                                               \
+      tiles(c, n0, n1, sums, nibbles, rows, tokens, 0, 0);                                         \
   }
 TILE(nibbles_one, 1, 1, 1)
 TILE(nibbles_four, 1, 2, 4)
@@ -195,17 +220,53 @@ CURTA_AVX2 static int64_t offset_dot(const int16_t *offsets, const int16_t *sums
   return total;
 }
 
+/// The low 32 bits of round(sum * m, shift) in 64-bit lanes; shift <= 26.
+CURTA_AVX2_INLINE __m256i rounded(__m256i sum, uint16_t mantissa, __m256i half, __m128i shift) {
+  const __m256i m = _mm256_set1_epi64x(mantissa);
+  const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(sum, 32), m); // modulo 2^64
+  const __m256i x = _mm256_add_epi64(_mm256_mul_epu32(sum, m), _mm256_slli_epi64(high, 32));
+  return _mm256_srl_epi64(_mm256_add_epi64(x, half), shift);
+}
+
+/// Two rows at a time: 64 bits of each token.
+CURTA_AVX2 static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
+                              const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+  const __m256i half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)w->shift);
+  const uint16_t *m = w->mantissas + n0;
+  const uint32_t rows = n1 - n0;
+  uint32_t n = 0;
+  for (; n + 2 <= rows; n += 2) {
+    const __m256i a = rounded(load256(sums[n]), m[n], half, shift);
+    const __m256i b = rounded(load256(sums[n + 1]), m[n + 1], half, shift);
+    const __m256i pairs = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA);
+    for (int t = 0; t < 4; t += 2) {
+      const __m128i two = t ? high128(pairs) : low128(pairs);
+      const int64_t even = _mm_cvtsi128_si64(two), odd = _mm_extract_epi64(two, 1);
+      memcpy(z + (size_t)t * z_stride + n, &even, 8);
+      memcpy(z + (size_t)(t + 1) * z_stride + n, &odd, 8);
+    }
+  }
+  if (n < rows) {
+    int64_t last[4];
+    store256(last, rounded(load256(sums[n]), m[n], half, shift));
+    for (int t = 0; t < 4; t++)
+      z[(size_t)t * z_stride + n] = (int32_t)last[t];
+  }
+}
+
 void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                  size_t z_stride) {
-  static const curta_tiles tiles = {nibbles_one, nibbles_four, offset_dot, CURTA_CHUNK_BLOCKS, 8};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+  static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, CURTA_CHUNK_BLOCKS,
+                                  8,           finish};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
-  static const curta_tiles tiles = {bytes_one, bytes_four, offset_dot, CURTA_CHUNK_BLOCKS, 0};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+  static const curta_tiles set = {bytes_one, bytes_four, offset_dot, CURTA_CHUNK_BLOCKS, 0, finish};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 /// A step adds abs <= 2 * 32767 * 127 to an int32 lane: 256 steps are 2 130 641 408 < 2^31.

@@ -1,17 +1,10 @@
-// A strip of a masked tensor as a dense one: its weight, and the inputs that it meets.
+// A strip of a masked tensor as a dense one of fewer columns.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_MASKED_H
 #define CURTA_MASKED_H
 
 #include "tiled.h"
-#include <string.h>
-
-/// The surviving blocks of up to four tokens in one chunk.
-typedef struct {
-  int8_t codes[4][CURTA_CHUNK_BLOCKS * 32];
-  int16_t sums[4][CURTA_CHUNK_BLOCKS];
-} curta_gathered;
 
 /// The 16 rows of a strip with their surviving blocks as the only columns; rows count from 0.
 static inline curta_weight curta_strip(const curta_weight *w, uint32_t strip) {
@@ -21,6 +14,7 @@ static inline curta_weight curta_strip(const curta_weight *w, uint32_t strip) {
   const size_t first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS;
   const uint32_t left = w->rows - strip * CURTA_STRIP_ROWS;
   dense.codes = (const uint8_t *)w->codes + first * block_bytes;
+  dense.mantissas = w->mantissas + strip * CURTA_STRIP_ROWS;
   dense.rows = left < CURTA_STRIP_ROWS ? left : CURTA_STRIP_ROWS;
   dense.columns = survivors * 32;
   dense.row_bytes = survivors * block_bytes;
@@ -33,15 +27,11 @@ static inline curta_weight curta_strip(const curta_weight *w, uint32_t strip) {
   return dense;
 }
 
-/// Copies `count` blocks of token t, and their sums, side by side.
-static inline void curta_gather(curta_gathered *to, uint32_t i, const curta_codes *x, uint32_t t,
-                                const uint16_t *blocks, uint32_t count) {
-  const int8_t *codes = x->codes + (size_t)t * x->stride;
-  const int16_t *sums = x->sums + (size_t)t * (x->stride / 32);
-  for (uint32_t b = 0; b < count; b++) {
-    memcpy(to->codes[i] + b * 32, codes + (size_t)blocks[b] * 32, 32);
-    to->sums[i][b] = sums[blocks[b]];
-  }
+/// The sums of `count` blocks side by side.
+static inline void curta_gather(int16_t *to, const int16_t *sums, const uint16_t *blocks,
+                                uint32_t count) {
+  for (uint32_t b = 0; b < count; b++)
+    to[b] = sums[blocks[b]];
 }
 
 #endif

@@ -15,17 +15,17 @@
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
 #define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
 
-CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
-                                   uint32_t count, uint32_t rows, uint32_t tokens,
-                                   int32x4_t *dots) {
+CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q,
+                                   const uint16_t *places, size_t b, uint32_t count, uint32_t rows,
+                                   uint32_t tokens, int32x4_t *dots) {
   int16x8_t steps[8];
   EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
   for (size_t j = 0; j < count; j++) {
-    const size_t i = b + j;
+    const size_t i = b + j, at = (places ? places[i] : i) * 32;
     int8x16x2_t c[2];
     EACH_ROW c[r] = unpacked(row[r] + i * 16);
     EACH_TOKEN {
-      const int8x16_t x0 = vld1q_s8(q[t] + i * 32), x1 = vld1q_s8(q[t] + i * 32 + 16);
+      const int8x16_t x0 = vld1q_s8(q[t] + at), x1 = vld1q_s8(q[t] + at + 16);
       EACH_ROW {
         int16x8_t step = steps[r * tokens + t];
         step = vmlal_s8(step, vget_low_s8(c[r].val[0]), vget_low_s8(x0));
@@ -41,14 +41,16 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
-CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
-                                 uint32_t count, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
+CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q,
+                                 const uint16_t *places, size_t b, uint32_t count, uint32_t rows,
+                                 uint32_t tokens, int32x4_t *dots) {
   for (size_t j = 0; j < 2 * (size_t)count; j++) { // 16 codes
     const size_t i = (b * 2 + j) * 16;
+    const size_t at = places ? places[b + j / 2] * (size_t)32 + j % 2 * 16 : i;
     int8x16_t c[2];
     EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
     EACH_TOKEN {
-      const int8x16_t x = vld1q_s8(q[t] + i);
+      const int8x16_t x = vld1q_s8(q[t] + at);
       EACH_ROW {
         const int16x8_t low = vmull_s8(vget_low_s8(c[r]), vget_low_s8(x));
         int32x4_t *dot = &dots[r * tokens + t];
@@ -63,14 +65,14 @@ CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
 void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                  size_t z_stride) {
-  static const curta_tiles tiles = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+  static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, 0};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 void curta_product_bytes__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
-  static const curta_tiles tiles = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &tiles);
+  static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, 0};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 /// A step adds abs <= 32767 * 127 to each int32 lane: 512 steps are 2 130 641 408 < 2^31.

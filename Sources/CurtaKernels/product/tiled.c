@@ -10,6 +10,7 @@
 #include "tiled.h"
 #include "../arithmetic.h"
 #include "masked.h"
+#include <string.h>
 
 enum { SLAB_ROWS = 64 };
 
@@ -30,7 +31,14 @@ static int32_t code_sum(const int16_t *block_sums, uint32_t low, uint32_t high) 
   return sum;
 }
 
-static void fill_sums(curta_chunk *c, const int16_t *const *block_sums, uint32_t tokens) {
+/// What tiles and offsets ask for: the sums of groups or of all codes.
+static void fill_sums(curta_chunk *c, const curta_tiles *tiles, const int16_t *const *block_sums,
+                      uint32_t tokens, int summed) {
+  if (!c->w->group_scales)
+    for (uint32_t t = 0; t < tokens; t++)
+      c->corrections[t] = tiles->bias ? -tiles->bias * code_sum(block_sums[t], 0, c->blocks) : 0;
+  if (!summed || (tiles->bias == 0 && !c->w->group_offsets))
+    return;
   for (uint32_t t = 0; t < tokens; t++) {
     for (uint32_t i = 0; i < c->groups; i++) {
       uint32_t low, high;
@@ -60,66 +68,92 @@ static int64_t left_out(const curta_chunk *c, const curta_tiles *tiles, uint32_t
   return total;
 }
 
-/// Adds to totals[row - n0][token] the rows n0 ... n1-1 of a chunk for `tokens` tokens.
-static void add_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n0, uint32_t n1,
+/// The sums of the rows n0 ... n1-1 of a chunk for `tokens` tokens.
+static void run_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n0, uint32_t n1,
                       const int16_t *const *block_sums, uint32_t tokens, int summed,
-                      int64_t (*totals)[4]) {
-  const uint32_t tile_rows = tokens == 1 ? 1 : 2, tile_tokens = tokens == 1 ? 1 : 4;
-  const int whole = !c->w->group_offsets && (summed || tiles->bias == 0);
-  for (uint32_t n = n0; n < n1; n += tile_rows) {
-    uint32_t rows[2];
-    int64_t part[8];
-    for (uint32_t r = 0; r < tile_rows; r++)
-      rows[r] = min(n + r, n1 - 1);
-    (tokens == 1 ? tiles->one : tiles->four)(c, rows, part);
-    for (uint32_t r = 0; r < tile_rows && n + r < n1; r++)
-      for (uint32_t t = 0; t < tokens; t++) {
-        int64_t sum = part[r * tile_tokens + t];
-        if (!whole)
-          sum += left_out(c, tiles, n + r, block_sums[t], c->sums[t], summed);
-        totals[n + r - n0][t] += sum;
-      }
+                      int64_t (*sums)[4]) {
+  const curta_weight *w = c->w;
+  (tokens == 1 ? tiles->one : tiles->four)(c, n0, n1, sums);
+  if (!w->group_offsets && (summed || tiles->bias == 0 || !w->group_scales))
+    return;
+  for (uint32_t n = n0; n < n1; n++)
+    for (uint32_t t = 0; t < tokens; t++)
+      sums[n - n0][t] += left_out(c, tiles, n, block_sums[t], c->sums[t], summed);
+}
+
+/// The sums of a slab of rows over all chunks.
+typedef struct {
+  int64_t sums[SLAB_ROWS + 1][4]; // of the first chunk, then of all
+  int64_t more[SLAB_ROWS + 1][4]; // of one chunk
+} slab_sums;
+
+static void add_sums(slab_sums *s, uint32_t rows, uint32_t tokens) {
+  for (uint32_t n = 0; n < rows; n++)
+    for (uint32_t t = 0; t < tokens; t++)
+      s->sums[n][t] += s->more[n][t];
+}
+
+static void finish(const curta_weight *w, uint32_t n0, uint32_t n1, uint32_t tokens,
+                   const curta_tiles *tiles, const int64_t (*sums)[4], int32_t *z,
+                   size_t z_stride) {
+  if (tokens == 4 && tiles->finish) {
+    tiles->finish(w, n0, n1, sums, z, z_stride);
+    return;
+  }
+  for (uint32_t n = n0; n < n1; n++)
+    for (uint32_t t = 0; t < tokens; t++)
+      z[t * z_stride + n - n0] = (int32_t)curta_round(sums[n - n0][t] * w->mantissas[n], w->shift);
+}
+
+/// The surviving blocks from c->first on, and their sums where they are asked for.
+static void choose_blocks(curta_chunk *c, const curta_tiles *tiles, const curta_codes *x,
+                          uint32_t t, uint32_t tokens, const uint16_t *survivors,
+                          int16_t (*sums)[CURTA_CHUNK_BLOCKS], const int16_t **block_sums) {
+  c->places = survivors + c->first;
+  c->group = c->w->groups > 1 ? c->first : 0;
+  c->groups = c->w->groups > 1 ? c->blocks : 1;
+  for (uint32_t i = 0; i < 4; i++) {
+    const uint32_t own = min(i, tokens - 1);
+    const size_t token = t + own;
+    c->q[i] = x->codes + token * x->stride;
+    if (i == own && (tiles->bias || c->w->group_offsets))
+      curta_gather(sums[i], x->sums + token * (x->stride / 32), c->places, c->blocks);
+    block_sums[i] = sums[own];
   }
 }
 
-/// The same of a masked tensor: a strip is the slab, and its surviving blocks of up to four tokens
-/// are gathered, so that the tiles see a dense tensor of fewer columns.
+/// The product with a masked tensor: a strip is the slab, and the tiles see a dense tensor of
+/// fewer columns.
 static void product_masked(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                            uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                            const curta_tiles *tiles) {
+  slab_sums s;
   for (uint32_t n = n0, end; n < n1; n = end) {
     const uint32_t strip = n / CURTA_STRIP_ROWS, top = strip * CURTA_STRIP_ROWS;
     end = min(n1 - top, CURTA_STRIP_ROWS) + top;
     const curta_weight dense = curta_strip(w, strip);
     const uint16_t *survivors = w->mask_blocks + w->mask_starts[strip];
+    const uint32_t blocks = dense.columns / 32;
     const int summed = dense.group_scales != 0;
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = min(t1 - t, 4);
-      int64_t totals[CURTA_STRIP_ROWS][4] = {{0}};
-      for (uint32_t b = 0; b < dense.columns / 32; b += tiles->blocks) {
-        curta_gathered gathered;
+      if (blocks == 0)
+        memset(s.sums, 0, sizeof s.sums);
+      for (uint32_t b = 0; b < blocks; b += tiles->blocks) {
+        int16_t gathered[4][CURTA_CHUNK_BLOCKS];
+        const int16_t *block_sums[4];
         curta_chunk c;
         c.w = &dense;
         c.first = b;
-        c.blocks = min(dense.columns / 32 - b, tiles->blocks);
-        c.group = summed ? b : 0;
-        c.groups = summed ? c.blocks : 1;
-        const int16_t *block_sums[4];
-        for (uint32_t i = 0; i < 4; i++) {
-          const uint32_t own = min(i, tokens - 1);
-          if (i == own)
-            curta_gather(&gathered, i, x, t + i, survivors + b, c.blocks);
-          c.q[i] = gathered.codes[own];
-          block_sums[i] = gathered.sums[own];
-        }
-        if (summed)
-          fill_sums(&c, block_sums, tokens == 1 ? 1 : 4);
-        add_chunk(&c, tiles, n - top, end - top, block_sums, tokens, summed, totals);
+        c.blocks = min(blocks - b, tiles->blocks);
+        choose_blocks(&c, tiles, x, t, tokens, survivors, gathered, block_sums);
+        fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+        run_chunk(&c, tiles, n - top, end - top, block_sums, tokens, summed, b ? s.more : s.sums);
+        if (b)
+          add_sums(&s, end - n, tokens);
       }
-      for (uint32_t i = n; i < end; i++)
-        for (uint32_t j = 0; j < tokens; j++)
-          z[(t + j) * z_stride + i - n0] =
-              (int32_t)curta_round(totals[i - n][j] * w->mantissas[i], w->shift);
+      finish(&dense, n - top, end - top, tokens, tiles, s.sums, z + t * z_stride + n - n0,
+             z_stride);
     }
   }
 }
@@ -133,14 +167,15 @@ void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t
   }
   const uint32_t blocks = (w->columns + 31) / 32;
   const int summed = w->group_scales && w->group_blocks <= CURTA_SUMMED_BLOCKS;
+  slab_sums s;
   for (uint32_t slab = n0; slab < n1; slab = min(slab + SLAB_ROWS, n1)) {
     const uint32_t slab_end = min(n1 - slab, SLAB_ROWS) + slab;
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = min(t1 - t, 4);
-      int64_t totals[SLAB_ROWS][4] = {{0}};
       for (uint32_t b = 0; b < blocks; b += tiles->blocks) {
         curta_chunk c;
         c.w = w;
+        c.places = 0;
         c.first = b;
         c.blocks = min(blocks - b, tiles->blocks);
         c.group = w->groups > 1 ? b / w->group_blocks : 0;
@@ -151,14 +186,12 @@ void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t
           c.q[i] = x->codes + token * x->stride + (size_t)b * 32;
           block_sums[i] = x->sums + token * (x->stride / 32) + b;
         }
-        if (summed)
-          fill_sums(&c, block_sums, tokens == 1 ? 1 : 4);
-        add_chunk(&c, tiles, slab, slab_end, block_sums, tokens, summed, totals);
+        fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+        run_chunk(&c, tiles, slab, slab_end, block_sums, tokens, summed, b ? s.more : s.sums);
+        if (b)
+          add_sums(&s, slab_end - slab, tokens);
       }
-      for (uint32_t n = slab; n < slab_end; n++)
-        for (uint32_t i = 0; i < tokens; i++)
-          z[(t + i) * z_stride + n - n0] =
-              (int32_t)curta_round(totals[n - slab][i] * w->mantissas[n], w->shift);
+      finish(w, slab, slab_end, tokens, tiles, s.sums, z + t * z_stride + slab - n0, z_stride);
     }
   }
 }
