@@ -53,6 +53,13 @@ struct CanonicalTables {
 
   /// The full decomposition of each scalar that has one, Hangul syllables left out.
   static func decompositions(compatible: Bool) -> [TokenizerTables.Replacement] {
+    compatible ? compatibleDecompositions : canonicalDecompositions
+  }
+
+  private static let canonicalDecompositions = decompose(compatible: false)
+  private static let compatibleDecompositions = decompose(compatible: true)
+
+  private static func decompose(compatible: Bool) -> [TokenizerTables.Replacement] {
     decomposable.compactMap { scalar in
       let text = String(Character(scalar))
       let parts =

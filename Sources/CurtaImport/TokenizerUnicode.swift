@@ -21,7 +21,7 @@ struct CharacterRange: Equatable {
     case .none, .spaces: []
     case .whitespace: spaces
     case .gpt2, .digitsGPT2, .llama3, .qwen2: everything
-    case .bert: make { isPunctuation($0) ? .punctuation : $0.isWhitespace ? .space : nil }
+    case .bert: punctuation
     }
   }
 
@@ -47,6 +47,10 @@ struct CharacterRange: Equatable {
       }
     }
     return ranges
+  }
+
+  private static let punctuation = make {
+    isPunctuation($0) ? .punctuation : $0.isWhitespace ? .space : nil
   }
 
   private static let everything = make { properties in
