@@ -121,6 +121,15 @@ import Testing
     }
   }
 
+  @Test func inspectShowsMasks() throws {
+    let path = Repository.root.appendingPathComponent("Formats/vectors/valid/masked.curta").path
+    let table = try Tool.run("inspect", path, "--tensors").output
+    let expected = ["blocks 44%\n", " 2:4\n", " 5:8\n", " 50 columns 39%\n"]
+    for text in expected { #expect(table.contains(text)) }
+    let json = try Tool.run("inspect", path, "--tensors", "--json").output
+    #expect(json.contains("\"form\" : \"pattern\"") && json.contains("\"density\" : 0.5"))
+  }
+
   @Test func inspectAndPlanAgree() throws {
     try withModel(recipe: "w4") { path, _ in
       let whole = try Tool.run("inspect", path, "--json")

@@ -12,12 +12,15 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
     // All tokens in one step on scalar kernels.
     var expected: [Int32] = []
     var tokens: [Int32] = []
+    var isOfImages = false
     let ran = withSession(file, size, smallOptions(chunk: 1, kernels: 1), fill: 0xA5) {
       session, info in
+      isOfImages = info.chunk == 0
       tokens = [1, 0, 5, 2].map { $0 % Int32(info.vocabulary) }
       tokens = Array(tokens.prefix(Int(info.context)))
     }
     guard ran else { return }
+    if isOfImages { return runImage(file, size) }
     let chunk = UInt32(tokens.count)
     _ = withSession(file, size, smallOptions(chunk: chunk, kernels: 1), fill: 0xA5) {
       session, info in
@@ -45,6 +48,20 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
     }
   }
   return 0
+}
+
+/// A black image on scalar kernels and on the fastest: the same bits.
+private func runImage(_ file: UnsafeMutableRawPointer, _ size: Int) {
+  var expected: [Int32] = []
+  for kernels: UInt32 in [1, 0] {
+    _ = withSession(file, size, smallOptions(chunk: 1, kernels: kernels), fill: 0xA5) {
+      session, info in
+      guard curta_step_images(session, 1) == 0 else { fatalError("step") }
+      let row = lastRow(session, info, 0)
+      guard expected.isEmpty || row == expected else { fatalError("kernels give other rows") }
+      expected = row
+    }
+  }
 }
 
 /// Encodes and decodes with whatever tokenizer the file has.
