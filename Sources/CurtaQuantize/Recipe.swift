@@ -118,7 +118,8 @@ extension Recipe {
 
   /// 4-bit codes that one solver worked on.
   public static let gptq = calibrated("gptq", [.gptq], "GPTQ")
-  public static let quantease = calibrated("quantease", [.gptq, .quantease], "GPTQ, then QuantEase")
+  public static let quantease = calibrated(
+    "quantease", [.gptq, .quantease], "GPTQ, then QuantEase")
   public static let decoupleq = calibrated("decoupleq", [.decoupleq], "decoupleQ")
 
   /// All solvers; with a budget each tensor has 3, 4, 5, 6 or 8 bits.
@@ -144,7 +145,8 @@ extension Recipe {
   public static let lpvit: Recipe = {
     var recipe = Recipe(
       name: "lpvit",
-      description: "half of the blocks of 16 x 32 weights left out (LPViT), 8 bits, one scale a row",
+      description:
+        "half of the blocks of 16 x 32 weights left out (LPViT), 8 bits, one scale a row",
       standard: TensorRule(bits: 8))
     recipe.prune = PruneRule(density: 0.5)
     return recipe

@@ -76,7 +76,7 @@ private let calibrated = Recipe(
       func divergence(_ recipe: Recipe) throws -> (kl: Double, bytes: [UInt8]) {
         let path = folder.appendingPathComponent("tiny.curta").path
         var conversion = Conversion(source: source, recipe: recipe)
-        conversion.calibration.tokens = 1024
+        conversion.calibration.tokens = 256
         _ = try conversion.run(to: path)
         let checkpoint = try loadCheckpoint(source)
         let weights = try DecoderWeights(checkpoint.source)
@@ -106,6 +106,77 @@ private let calibrated = Recipe(
       // small; but nothing gets lost on the way.
       #expect(better.kl < plain.kl * 1.25)
       #expect(better.bytes == (try divergence(calibrated)).bytes)
+    }
+  }
+
+  /// A pruned decoder keeps its share of the blocks, and the integers follow the float simulation of
+  /// the same codes.
+  @Test func prunedIntegersFollowTheSimulation() throws {
+    try withTemporaryFolder { folder in
+      var tiny = TinyCheckpoint()
+      (tiny.width, tiny.feedForwardWidth) = (96, 160)
+      let source = try tiny.write(to: folder)
+      let path = folder.appendingPathComponent("tiny.curta").path
+      var conversion = Conversion(source: source, recipe: .lpvit)
+      conversion.calibration.tokens = 256
+      _ = try conversion.run(to: path)
+      let d = try loadCheckpoint(source).source.description
+      let file = try FileMapping(path)
+      let model = try withExtendedLifetime(file) {
+        try DequantizedModel(CurtaFile(file.bytes), like: d)
+      }
+      let weights = model.weights.layers.flatMap { [$0.query, $0.output, $0.up, $0.down] }
+        .flatMap(\.weight.values)
+      let zeros = Double(weights.count { $0 == 0 }) / Double(weights.count)
+      #expect(zeros > 0.3 && zeros < 0.75)
+
+      var random = SeededRandom(4)
+      let tokens = (0..<min(32, d.contextLength)).map { _ in
+        Int32(random.below(d.vocabularySize))
+      }
+      var simulated = FloatDecoder(
+        model.weights, transform: FakeQuantization.transform(model.spreading))
+      var state = FloatDecoderState(model.weights.description)
+      let expected = simulated.forward(tokens: tokens, state: &state)
+      var options = HostOptions()
+      options.chunk = 8
+      options.outputs = 8
+      let session = try HostSession(path, options)
+      var divergence = 0.0
+      for start in stride(from: 0, to: tokens.count, by: 8) {
+        let part = tokens[start..<min(start + 8, tokens.count)]
+        try session.step(part, outputs: part.count)
+        for row in 0..<part.count {
+          let logits = session.logits(row).map { Float($0) * 0x1p-16 }
+          divergence += klDivergence(expected.row(start + row), logits) / Double(tokens.count)
+        }
+      }
+      print("MEASURED pruned.tiny \(divergence)")
+      #expect(divergence < 0.02)
+    }
+  }
+
+  /// A budget is kept, and what is given more bits loses less by the plan's own account.
+  @Test func budgetsAreKept() throws {
+    try withTemporaryFolder { folder in
+      var tiny = TinyCheckpoint()
+      (tiny.width, tiny.feedForwardWidth, tiny.layers) = (96, 160, 1)
+      let source = try tiny.write(to: folder)
+      var recipe = Recipe(name: "mixed", standard: TensorRule(bits: 4, group: 32))
+      recipe.choices = [2, 4, 8].map { TensorRule(bits: $0, group: 32) }
+      func size(_ budget: Budget) throws -> Int {
+        var conversion = Conversion(source: source, recipe: recipe, codec: .forced(.stored))
+        conversion.calibration.tokens = 64
+        conversion.budget = budget
+        let path = folder.appendingPathComponent("mixed.curta").path
+        return try conversion.run(to: path).sizes.fileSize
+      }
+      let (least, middle, most) = (try size(.bits(3)), try size(.bits(5)), try size(.bits(7)))
+      #expect(least < middle && middle < most)
+      #expect(try size(.bytes(middle + 20_000)) <= middle + 20_000)
+      #expect(try size(.loss(1e9)) < least)
+      #expect(throws: ConversionError.self) { try size(.bytes(1000)) }
+      #expect(throws: ConversionError.self) { try size(.loss(1e-30)) }
     }
   }
 
@@ -151,10 +222,10 @@ private let calibrated = Recipe(
         let path = folder.appendingPathComponent("stories.curta").path
         var conversion = Conversion(source: source, recipe: recipe)
         conversion.calibration.texts = Array(all.texts.prefix(60))
-        conversion.calibration.tokens = 8192
+        conversion.calibration.tokens = 3072
         _ = try conversion.run(to: path)
         var options = EvaluationOptions()
-        options.documents = .last(6)
+        options.documents = .last(4)
         options.threads = 2
         var evaluation = try Evaluation(
           file: path, reference: loadCheckpoint(source), text: all, options)
