@@ -1,0 +1,301 @@
+// Products of grid tensors with AVX-512 VNNI for many tokens: panels of 16 rows by 12 tokens.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
+// rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
+// codes of a token. Packing costs one pass over the weights for all tokens of the step.
+//
+// Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
+// -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Times a
+// scale <= 255 and over a chunk: 8 * 127 * 255 * 1024 < 2^28 (nibbles) and 127 * 127 * 255 * 512 =
+// 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row fits (`narrow`), else in
+// int64.
+
+#include "../kernels.h"
+#include "vnni.h"
+
+#if defined(__x86_64__)
+#include "../avx512.h"
+
+enum {
+  PANEL = 16,        // rows
+  SLAB = 4,          // panels that share the corrections of the tokens
+  CHUNK = 32,        // blocks of 32 columns
+  SCALED_BYTES = 16, // blocks in a chunk of bytes with group scales
+  TILE = 12,         // tokens
+  TOKENS = 96,       // that share a packed panel
+  WIDE_TOKENS = 24,  // the same, with sums of int64
+};
+
+/// A chunk of columns for the tokens and panels of a slab.
+typedef struct {
+  const curta_weight *w;
+  const curta_codes *x;
+  uint32_t first;                            // block
+  uint32_t blocks;                           // 1 ... CHUNK
+  uint32_t group;                            // that the first block is in
+  uint32_t groups;                           // that have blocks in the chunk
+  uint32_t ends[CHUNK];                      // of each group, in blocks from the chunk's first
+  int32_t corrections[TOKENS][CHUNK];        // -bias * (sum of q) of each group
+  _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each group
+  uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
+} chunk;
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// Four dwords of each of 16 rows to 16 rows' dword j in out[j].
+CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, __mmask16 bytes,
+                                   __m512i *out) {
+  __m512i x[4];
+  CURTA_UNROLL for (int i = 0; i < 4; i++) { // rows i, i + 4, i + 8, i + 12
+    const __m128i a = _mm_maskz_loadu_epi8(bytes, row[i] + at);
+    const __m128i b = _mm_maskz_loadu_epi8(bytes, row[i + 4] + at);
+    const __m128i c = _mm_maskz_loadu_epi8(bytes, row[i + 8] + at);
+    const __m128i d = _mm_maskz_loadu_epi8(bytes, row[i + 12] + at);
+    const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
+    x[i] = _mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1);
+  }
+  const __m512i l01 = _mm512_unpacklo_epi32(x[0], x[1]), h01 = _mm512_unpackhi_epi32(x[0], x[1]);
+  const __m512i l23 = _mm512_unpacklo_epi32(x[2], x[3]), h23 = _mm512_unpackhi_epi32(x[2], x[3]);
+  out[0] = _mm512_unpacklo_epi64(l01, l23);
+  out[1] = _mm512_unpackhi_epi64(l01, l23);
+  out[2] = _mm512_unpacklo_epi64(h01, h23);
+  out[3] = _mm512_unpackhi_epi64(h01, h23);
+}
+
+/// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
+CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
+  const curta_weight *w = c->w;
+  const size_t block_bytes = nibbles ? 16 : 32;
+  const uint8_t *row[PANEL], *scales[PANEL];
+  for (uint32_t r = 0; r < PANEL; r++) {
+    const size_t at = least(n + r, end - 1);
+    row[r] = (const uint8_t *)w->codes + at * w->row_bytes + c->first * block_bytes;
+    scales[r] = w->group_scales ? w->group_scales + at * w->groups + c->group : 0;
+  }
+  const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
+  for (uint32_t b = 0; b < c->blocks; b++) {
+    uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
+    __m512i x[4];
+    if (nibbles) {
+      transpose(row, (size_t)b * 16, 0xFFFF, x);
+      for (int j = 0; j < 4; j++) {
+        store512(out[j], _mm512_and_si512(x[j], low));
+        store512(out[4 + j], _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low));
+      }
+    } else {
+      for (uint32_t half = 0; half < 2; half++) {
+        transpose(row, (size_t)b * 32 + half * 16, 0xFFFF, x);
+        for (uint32_t j = 0; j < 4; j++)
+          store512(out[4 * half + j], _mm512_xor_si512(x[j], flip));
+      }
+    }
+  }
+  if (!w->group_scales)
+    return;
+  const __m512i byte = _mm512_set1_epi32(255);
+  for (uint32_t g = 0; g < c->groups; g += 16) {
+    const uint32_t left = least(c->groups - g, 16);
+    __m512i x[4];
+    transpose(scales, g, (__mmask16)((1u << left) - 1), x);
+    for (uint32_t i = 0; i < left; i++)
+      store512(c->scales[g + i],
+               _mm512_and_si512(_mm512_srl_epi32(x[i / 4], _mm_cvtsi32_si128(8 * (i % 4))), byte));
+  }
+}
+
+/// Adds the chunk's products with `tokens` tokens to sums[token].
+CURTA_AVX512_INLINE void tile(const chunk *c, const int8_t *q, size_t stride,
+                              const int32_t (*corrections)[CHUNK], uint32_t tokens, int scaled,
+                              __m512i *sums) {
+  uint32_t b = 0;
+  for (uint32_t g = 0; g < c->groups; g++) {
+    __m512i lanes[TILE];
+    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][g]);
+    for (; b < c->ends[g]; b++) {
+      CURTA_UNROLL for (uint32_t j = 0; j < 8; j++) {
+        const __m512i u = load512(c->panel[b * 8 + j]);
+        CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] =
+            _mm512_dpbusd_epi32(lanes[t], u, spread32(q + t * stride + (size_t)b * 32 + j * 4));
+      }
+    }
+    if (scaled) {
+      const __m512i scale = load512(c->scales[g]);
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_add_epi32(sums[t], _mm512_mullo_epi32(lanes[t], scale));
+    } else {
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_add_epi32(sums[t], lanes[t]);
+    }
+  }
+}
+
+/// Where the sums of a panel go: int32 in z while chunks are added, or int64.
+typedef struct {
+  int32_t *z; // of the panel's first row and the tile's first token
+  size_t z_stride;
+  int64_t (*wide)[PANEL]; // or NULL
+  __mmask16 rows;
+  int first, last; // chunk
+} sink;
+
+/// round(x * m, shift) of eight.
+CURTA_AVX512_INLINE __m256i finished(__m512i x, const uint16_t *mantissas, __mmask8 rows,
+                                     const curta_weight *w) {
+  const __m512i m = _mm512_cvtepu16_epi64(_mm_maskz_loadu_epi16(rows, mantissas));
+  const __m512i half = _mm512_set1_epi64(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
+  const __m512i y = _mm512_add_epi64(_mm512_mullo_epi64(x, m), half);
+  return _mm512_cvtepi64_epi32(_mm512_sra_epi64(y, _mm_cvtsi32_si128((int32_t)w->shift)));
+}
+
+CURTA_AVX512_INLINE void finish(const curta_weight *w, uint32_t n, __m512i low, __m512i high,
+                                __mmask16 rows, int32_t *z) {
+  const uint16_t *m = w->mantissas + n;
+  const __m256i a = finished(low, m, (__mmask8)rows, w);
+  const __m256i b = finished(high, m + 8, (__mmask8)(rows >> 8), w);
+  _mm512_mask_storeu_epi32(z, rows, _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
+}
+
+CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                  uint32_t tokens, uint32_t used, int scaled, const sink *to) {
+  __m512i sums[TILE];
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
+  const int8_t *q = c->x->codes + (size_t)t * c->x->stride + (size_t)c->first * 32;
+  tile(c, q, c->x->stride, &c->corrections[i], tokens, scaled, sums);
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) if (k < used) {
+    int32_t *z = to->z + (i + k) * to->z_stride;
+    if (to->wide) {
+      int64_t *wide = to->wide[i + k];
+      const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sums[k]));
+      const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sums[k], 1));
+      store512(wide, to->first ? low : _mm512_add_epi64(low, load512(wide)));
+      store512(wide + 8, to->first ? high : _mm512_add_epi64(high, load512(wide + 8)));
+      if (to->last)
+        finish(c->w, n, load512(wide), load512(wide + 8), to->rows, z);
+    } else {
+      __m512i sum = sums[k];
+      if (!to->first)
+        sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
+      if (to->last)
+        finish(c->w, n, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sum)),
+               _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sum, 1)), to->rows, z);
+      else
+        _mm512_mask_storeu_epi32(z, to->rows, sum);
+    }
+  }
+}
+
+CURTA_AVX512 static void scaled_twelve(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                       const sink *to) {
+  run_tile(c, n, t, i, 12, 12, 1, to);
+}
+CURTA_AVX512 static void scaled_four(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                     const sink *to) {
+  run_tile(c, n, t, i, 4, 4, 1, to);
+}
+CURTA_AVX512 static void scaled_one(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                    const sink *to) {
+  run_tile(c, n, t, i, 1, 1, 1, to);
+}
+CURTA_AVX512 static void plain_twelve(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                      const sink *to) {
+  run_tile(c, n, t, i, 12, 12, 0, to);
+}
+CURTA_AVX512 static void plain_four(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                    const sink *to) {
+  run_tile(c, n, t, i, 4, 4, 0, to);
+}
+CURTA_AVX512 static void plain_one(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
+                                   const sink *to) {
+  run_tile(c, n, t, i, 1, 1, 0, to);
+}
+
+/// The groups of a chunk and what their lanes begin at.
+static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int32_t bias, uint32_t t,
+                        uint32_t tokens) {
+  const curta_weight *w = c->w;
+  c->first = first;
+  c->blocks = blocks;
+  c->group = w->groups > 1 ? first / w->group_blocks : 0;
+  c->groups = 0;
+  for (uint32_t b = 0; b < blocks;) {
+    const uint32_t end = (c->group + c->groups + 1) * w->group_blocks - first;
+    b = w->groups > 1 && c->group + c->groups + 1 < w->groups ? least(end, blocks) : blocks;
+    c->ends[c->groups++] = b;
+  }
+  for (uint32_t i = 0; i < tokens; i++) {
+    const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    for (uint32_t g = 0, b = 0; g < c->groups; g++) {
+      int32_t sum = 0;
+      for (; b < c->ends[g]; b++)
+        sum += sums[b];
+      c->corrections[i][g] = -bias * sum;
+    }
+  }
+}
+
+void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
+  const uint32_t blocks = (w->columns + 31) / 32;
+  const int scaled = w->group_scales != 0;
+  const uint32_t chunk_blocks = scaled && !nibbles ? SCALED_BYTES : CHUNK;
+  const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
+  const uint32_t together = narrow ? TOKENS : WIDE_TOKENS;
+  int64_t wide[SLAB][WIDE_TOKENS][PANEL];
+  chunk c;
+  c.w = w;
+  c.x = x;
+  for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+    tokens = least(t1 - t, together);
+    for (uint32_t slab = n0; slab < n1; slab = least(slab + SLAB * PANEL, n1)) {
+      const uint32_t slab_end = least(n1 - slab, SLAB * PANEL) + slab;
+      for (uint32_t b = 0; b < blocks; b += chunk_blocks) {
+        begin_chunk(&c, b, least(blocks - b, chunk_blocks), nibbles ? 8 : 128, t, tokens);
+        for (uint32_t n = slab; n < slab_end; n = least(n + PANEL, slab_end)) {
+          pack(&c, nibbles, n, slab_end);
+          const uint32_t rows = least(slab_end - n, PANEL);
+          const sink to = {
+              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[(n - slab) / PANEL],
+              (__mmask16)((1u << rows) - 1),       b == 0,   b + chunk_blocks >= blocks};
+          uint32_t i = 0;
+          for (; i + 12 <= tokens; i += 12)
+            (scaled ? scaled_twelve : plain_twelve)(&c, n, t + i, i, &to);
+          for (; i + 4 <= tokens; i += 4)
+            (scaled ? scaled_four : plain_four)(&c, n, t + i, i, &to);
+          for (; i < tokens; i++)
+            (scaled ? scaled_one : plain_one)(&c, n, t + i, i, &to);
+        }
+      }
+    }
+  }
+}
+
+/// The way that suits the tensor and the number of tokens; offsets and odd groups are AVX2's.
+static int fits(const curta_weight *w, uint32_t tokens, int nibbles) {
+  if (w->group_offsets)
+    return 0;
+  return tokens >= 4 ? 1 : curta_vnni_takes_rows(w, nibbles) ? 2 : 0;
+}
+
+void curta_product_nibbles__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                       uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                       size_t z_stride) {
+  const int way = fits(w, t1 - t0, 1);
+  if (way == 0)
+    curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+  else
+    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 1);
+}
+
+void curta_product_bytes__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                     uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                     size_t z_stride) {
+  const int way = fits(w, t1 - t0, 0);
+  if (way == 0)
+    curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+  else
+    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 0);
+}
+
+#endif
