@@ -6,10 +6,11 @@
 // codes of a token. Packing costs one pass over the weights for all tokens of the step.
 //
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
-// -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Times a
-// scale <= 255 and over a chunk: 8 * 127 * 255 * 1024 < 2^28 (nibbles) and 127 * 127 * 255 * 512 =
-// 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row fits (`narrow`), else in
-// int64.
+// -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
+// with scales go block by block: abs <= 32 * 8 * 127 = 32512 < 2^15, so that VPDPWSSD of the low
+// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 512 < 2^27 (nibbles) and
+// 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row
+// fits (`narrow`), else in int64.
 
 #include "../kernels.h"
 #include "vnni.h"
@@ -18,40 +19,47 @@
 #include "../avx512.h"
 
 enum {
-  PANEL = 16,        // rows
-  SLAB = 4,          // panels that share the corrections of the tokens
-  CHUNK = 32,        // blocks of 32 columns
-  SCALED_BYTES = 16, // blocks in a chunk of bytes with group scales
-  TILE = 12,         // tokens
-  TOKENS = 96,       // that share a packed panel
-  WIDE_TOKENS = 24,  // the same, with sums of int64
+  PANEL = 16,       // rows
+  CHUNK = 16,       // blocks of 32 columns
+  TILE = 12,        // tokens
+  TOKENS = 72,      // that share a packed panel
+  SLAB = 16,        // panels that share the packed tokens
+  WIDE_TOKENS = 24, // the same where sums are int64
+  WIDE_SLAB = 4,
 };
 
 /// A chunk of columns for the tokens and panels of a slab.
 typedef struct {
   const curta_weight *w;
   const curta_codes *x;
-  uint32_t first;                            // block
-  uint32_t blocks;                           // 1 ... CHUNK
-  uint32_t group;                            // that the first block is in
-  uint32_t groups;                           // that have blocks in the chunk
-  uint32_t ends[CHUNK];                      // of each group, in blocks from the chunk's first
-  int32_t corrections[TOKENS][CHUNK];        // -bias * (sum of q) of each group
-  _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each group
+  uint32_t first;  // block
+  uint32_t blocks; // 1 ... CHUNK
+  // Parts of one scale: groups, or blocks of nibbles.
+  uint32_t parts;
+  uint32_t ends[CHUNK];                      // in blocks from the chunk's first
+  uint32_t groups[CHUNK];                    // that each part is in
+  int32_t corrections[TOKENS][CHUNK];        // -bias * (sum of q) of each part
+  _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each part
   uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
+  int32_t q[TOKENS / TILE][CHUNK * 8][TILE]; // [tile][4 columns][token]
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+/// 16 bytes; of the last groups' scales not all are there.
+CURTA_AVX512_INLINE __m128i sixteen(const uint8_t *p, uint32_t left) {
+  return left >= 16 ? load128(p) : _mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), p);
+}
+
 /// Four dwords of each of 16 rows to 16 rows' dword j in out[j].
-CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, __mmask16 bytes,
+CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, uint32_t left,
                                    __m512i *out) {
   __m512i x[4];
   CURTA_UNROLL for (int i = 0; i < 4; i++) { // rows i, i + 4, i + 8, i + 12
-    const __m128i a = _mm_maskz_loadu_epi8(bytes, row[i] + at);
-    const __m128i b = _mm_maskz_loadu_epi8(bytes, row[i + 4] + at);
-    const __m128i c = _mm_maskz_loadu_epi8(bytes, row[i + 8] + at);
-    const __m128i d = _mm_maskz_loadu_epi8(bytes, row[i + 12] + at);
+    const __m128i a = sixteen(row[i] + at, left);
+    const __m128i b = sixteen(row[i + 4] + at, left);
+    const __m128i c = sixteen(row[i + 8] + at, left);
+    const __m128i d = sixteen(row[i + 12] + at, left);
     const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
     const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
     x[i] = _mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1);
@@ -72,21 +80,21 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
   for (uint32_t r = 0; r < PANEL; r++) {
     const size_t at = least(n + r, end - 1);
     row[r] = (const uint8_t *)w->codes + at * w->row_bytes + c->first * block_bytes;
-    scales[r] = w->group_scales ? w->group_scales + at * w->groups + c->group : 0;
+    scales[r] = w->group_scales ? w->group_scales + at * w->groups + c->groups[0] : 0;
   }
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < c->blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
     __m512i x[4];
     if (nibbles) {
-      transpose(row, (size_t)b * 16, 0xFFFF, x);
+      transpose(row, (size_t)b * 16, 16, x);
       for (int j = 0; j < 4; j++) {
         store512(out[j], _mm512_and_si512(x[j], low));
         store512(out[4 + j], _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low));
       }
     } else {
       for (uint32_t half = 0; half < 2; half++) {
-        transpose(row, (size_t)b * 32 + half * 16, 0xFFFF, x);
+        transpose(row, (size_t)b * 32 + half * 16, 16, x);
         for (uint32_t j = 0; j < 4; j++)
           store512(out[4 * half + j], _mm512_xor_si512(x[j], flip));
       }
@@ -95,32 +103,41 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
   if (!w->group_scales)
     return;
   const __m512i byte = _mm512_set1_epi32(255);
-  for (uint32_t g = 0; g < c->groups; g += 16) {
-    const uint32_t left = least(c->groups - g, 16);
-    __m512i x[4];
-    transpose(scales, g, (__mmask16)((1u << left) - 1), x);
-    for (uint32_t i = 0; i < left; i++)
-      store512(c->scales[g + i],
-               _mm512_and_si512(_mm512_srl_epi32(x[i / 4], _mm_cvtsi32_si128(8 * (i % 4))), byte));
+  __m512i x[4];
+  for (uint32_t part = 0; part < c->parts; part++) {
+    const uint32_t g = c->groups[part] - c->groups[0];
+    if (g % 16 == 0 && (part == 0 || c->groups[part] != c->groups[part - 1]))
+      transpose(scales, g, c->groups[c->parts - 1] - c->groups[part] + 1, x);
+    const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
+    store512(c->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
   }
 }
 
+/// How sums meet scales: not at all, those that fit int16, any.
+enum scaling { NONE, HALVES, WHOLE };
+
 /// Adds the chunk's products with `tokens` tokens to sums[token].
-CURTA_AVX512_INLINE void tile(const chunk *c, const int8_t *q, size_t stride,
-                              const int32_t (*corrections)[CHUNK], uint32_t tokens, int scaled,
+CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
+  const int32_t *q = &c->q[i / TILE][0][i % TILE];
+  const uint8_t *panel = c->panel[0];
+  const int32_t(*corrections)[CHUNK] = &c->corrections[i];
   uint32_t b = 0;
-  for (uint32_t g = 0; g < c->groups; g++) {
+  for (uint32_t g = 0; g < c->parts; g++) {
     __m512i lanes[TILE];
     CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][g]);
-    for (; b < c->ends[g]; b++) {
-      CURTA_UNROLL for (uint32_t j = 0; j < 8; j++) {
-        const __m512i u = load512(c->panel[b * 8 + j]);
+    for (const uint32_t end = c->ends[g]; b < end; b++, q += 8 * TILE, panel += 8 * 64) {
+      CURTA_UNROLL for (int j = 0; j < 8; j++) {
+        const __m512i u = load512(panel + 64 * j);
         CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] =
-            _mm512_dpbusd_epi32(lanes[t], u, spread32(q + t * stride + (size_t)b * 32 + j * 4));
+            _mm512_dpbusd_epi32(lanes[t], u, spread32(q + TILE * j + t));
       }
     }
-    if (scaled) {
+    if (scaling == HALVES) {
+      const __m512i scale = load512(c->scales[g]);
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_dpwssd_epi32(sums[t], lanes[t], scale);
+    } else if (scaling == WHOLE) {
       const __m512i scale = load512(c->scales[g]);
       CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
           _mm512_add_epi32(sums[t], _mm512_mullo_epi32(lanes[t], scale));
@@ -157,13 +174,13 @@ CURTA_AVX512_INLINE void finish(const curta_weight *w, uint32_t n, __m512i low, 
   _mm512_mask_storeu_epi32(z, rows, _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
 }
 
-CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                  uint32_t tokens, uint32_t used, int scaled, const sink *to) {
+/// A tile from the i-th token on of those that share the chunk.
+CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
+                                  enum scaling scaling, const sink *to) {
   __m512i sums[TILE];
   CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
-  const int8_t *q = c->x->codes + (size_t)t * c->x->stride + (size_t)c->first * 32;
-  tile(c, q, c->x->stride, &c->corrections[i], tokens, scaled, sums);
-  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) if (k < used) {
+  tile(c, i, tokens, scaling, sums);
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) {
     int32_t *z = to->z + (i + k) * to->z_stride;
     if (to->wide) {
       int64_t *wide = to->wide[i + k];
@@ -186,85 +203,107 @@ CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t t, uint32
   }
 }
 
-CURTA_AVX512 static void scaled_twelve(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                       const sink *to) {
-  run_tile(c, n, t, i, 12, 12, 1, to);
-}
-CURTA_AVX512 static void scaled_four(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                     const sink *to) {
-  run_tile(c, n, t, i, 4, 4, 1, to);
-}
-CURTA_AVX512 static void scaled_one(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                    const sink *to) {
-  run_tile(c, n, t, i, 1, 1, 1, to);
-}
-CURTA_AVX512 static void plain_twelve(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                      const sink *to) {
-  run_tile(c, n, t, i, 12, 12, 0, to);
-}
-CURTA_AVX512 static void plain_four(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                    const sink *to) {
-  run_tile(c, n, t, i, 4, 4, 0, to);
-}
-CURTA_AVX512 static void plain_one(const chunk *c, uint32_t n, uint32_t t, uint32_t i,
-                                   const sink *to) {
-  run_tile(c, n, t, i, 1, 1, 0, to);
+typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, const sink *to);
+
+#define TILE_OF(name, tokens, scaling)                                                             \
+  CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t i, const sink *to) {          \
+    run_tile(c, n, i, tokens, scaling, to);                                                        \
+  }
+TILE_OF(none_12, 12, NONE)
+TILE_OF(none_4, 4, NONE)
+TILE_OF(none_1, 1, NONE)
+TILE_OF(halves_12, 12, HALVES)
+TILE_OF(halves_4, 4, HALVES)
+TILE_OF(halves_1, 1, HALVES)
+TILE_OF(whole_12, 12, WHOLE)
+TILE_OF(whole_4, 4, WHOLE)
+TILE_OF(whole_1, 1, WHOLE)
+
+/// Packs up to four tokens; the last one is repeated.
+CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens) {
+  const int8_t *q[4];
+  for (uint32_t k = 0; k < 4; k++)
+    q[k] =
+        c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
+  // Rows of codes are padded to 64.
+  for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
+    int32_t(*out)[TILE] = &c->q[i / TILE][at / 4];
+    const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
+    const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
+    const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+    const __m512i de0 = _mm512_unpacklo_epi32(d, e), de1 = _mm512_unpackhi_epi32(d, e);
+    const __m512i x[4] = {_mm512_unpacklo_epi64(ab0, de0), _mm512_unpackhi_epi64(ab0, de0),
+                          _mm512_unpacklo_epi64(ab1, de1), _mm512_unpackhi_epi64(ab1, de1)};
+    CURTA_UNROLL for (int j = 0; j < 4; j++) {
+      store128(&out[j][i % TILE], _mm512_castsi512_si128(x[j]));
+      store128(&out[4 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 1));
+      store128(&out[8 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 2));
+      store128(&out[12 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 3));
+    }
+  }
 }
 
-/// The groups of a chunk and what their lanes begin at.
-static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int32_t bias, uint32_t t,
-                        uint32_t tokens) {
+/// The parts of a chunk and what their lanes begin at.
+CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int nibbles,
+                                     uint32_t t, uint32_t tokens) {
   const curta_weight *w = c->w;
+  const int32_t bias = nibbles ? 8 : 128;
   c->first = first;
   c->blocks = blocks;
-  c->group = w->groups > 1 ? first / w->group_blocks : 0;
-  c->groups = 0;
+  c->parts = 0;
   for (uint32_t b = 0; b < blocks;) {
-    const uint32_t end = (c->group + c->groups + 1) * w->group_blocks - first;
-    b = w->groups > 1 && c->group + c->groups + 1 < w->groups ? least(end, blocks) : blocks;
-    c->ends[c->groups++] = b;
+    const uint32_t group = w->groups > 1 ? (first + b) / w->group_blocks : 0;
+    const uint32_t end = group + 1 < w->groups ? (group + 1) * w->group_blocks - first : blocks;
+    c->groups[c->parts] = group;
+    b = !w->group_scales ? blocks : nibbles ? b + 1 : least(end, blocks);
+    c->ends[c->parts++] = b;
   }
   for (uint32_t i = 0; i < tokens; i++) {
     const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
-    for (uint32_t g = 0, b = 0; g < c->groups; g++) {
+    for (uint32_t g = 0, b = 0; g < c->parts; g++) {
       int32_t sum = 0;
       for (; b < c->ends[g]; b++)
         sum += sums[b];
       c->corrections[i][g] = -bias * sum;
     }
   }
+  for (uint32_t i = 0; i < tokens; i += 4)
+    pack_tokens(c, t, i, least(tokens - i, 4));
 }
 
 void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
   const uint32_t blocks = (w->columns + 31) / 32;
   const int scaled = w->group_scales != 0;
-  const uint32_t chunk_blocks = scaled && !nibbles ? SCALED_BYTES : CHUNK;
   const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
   const uint32_t together = narrow ? TOKENS : WIDE_TOKENS;
-  int64_t wide[SLAB][WIDE_TOKENS][PANEL];
+  const uint32_t slab_rows = (narrow ? SLAB : WIDE_SLAB) * PANEL;
+  static some_tokens *const tiles[3][3] = {
+      {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
+  some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
+  int64_t wide[WIDE_SLAB][WIDE_TOKENS][PANEL];
   chunk c;
   c.w = w;
   c.x = x;
   for (uint32_t t = t0, tokens; t < t1; t += tokens) {
     tokens = least(t1 - t, together);
-    for (uint32_t slab = n0; slab < n1; slab = least(slab + SLAB * PANEL, n1)) {
-      const uint32_t slab_end = least(n1 - slab, SLAB * PANEL) + slab;
-      for (uint32_t b = 0; b < blocks; b += chunk_blocks) {
-        begin_chunk(&c, b, least(blocks - b, chunk_blocks), nibbles ? 8 : 128, t, tokens);
+    for (uint32_t slab = n0; slab < n1; slab = least(slab + slab_rows, n1)) {
+      const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
+      for (uint32_t b = 0; b < blocks; b += CHUNK) {
+        begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
         for (uint32_t n = slab; n < slab_end; n = least(n + PANEL, slab_end)) {
           pack(&c, nibbles, n, slab_end);
           const uint32_t rows = least(slab_end - n, PANEL);
           const sink to = {
               z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[(n - slab) / PANEL],
-              (__mmask16)((1u << rows) - 1),       b == 0,   b + chunk_blocks >= blocks};
+              (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
           uint32_t i = 0;
           for (; i + 12 <= tokens; i += 12)
-            (scaled ? scaled_twelve : plain_twelve)(&c, n, t + i, i, &to);
+            run[0](&c, n, i, &to);
           for (; i + 4 <= tokens; i += 4)
-            (scaled ? scaled_four : plain_four)(&c, n, t + i, i, &to);
+            run[1](&c, n, i, &to);
           for (; i < tokens; i++)
-            (scaled ? scaled_one : plain_one)(&c, n, t + i, i, &to);
+            run[2](&c, n, i, &to);
         }
       }
     }
