@@ -18,11 +18,10 @@
 #include "../avx512.h"
 
 enum {
-  SLAB = 64,      // rows whose sums wait for the next chunk
-  SPANS = 64,     // in a chunk at most
-  SUMS = 256,     // groups in a chunk at most
-  LONG_ROW = 640, // bytes; shorter rows go by four, longer ones as one stream
-  AHEAD = 4096,   // bytes that are fetched ahead of a row, over the border of a page
+  SLAB = 64,   // rows whose sums wait for the next chunk
+  SPANS = 64,  // in a chunk at most
+  SUMS = 256,  // groups in a chunk at most
+  NEAR = 2048, // bytes that are fetched ahead at least; else the next rows'
 };
 
 /// A chunk of the columns of one token.
@@ -42,22 +41,41 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /// How the groups lie in a span.
 enum pattern { PLAIN, ONE, TWO, FOUR };
 
-/// Scales of the span's groups, each in the lanes of its codes; of the last span `left` are there.
-CURTA_AVX512_INLINE __m512i scales_at(const uint8_t *scales, uint32_t left, int last,
-                                      enum pattern pattern) {
-  if (pattern == ONE)
-    return _mm512_set1_epi32(*scales);
-  int32_t few = 0;
-  if (last)
-    few = _mm_cvtsi128_si32(_mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), scales));
+/// Bytes of scales to int16 or int32 lanes: byte k of a shuffle for four or two of them.
+#define HALF(k) (int64_t)(0x8000800080008000 | (uint64_t)(k)*0x0001000100010001)
+#define WORD(k) (int64_t)(0x8080800080808000 | (uint64_t)(k)*0x0000000100000001)
+
+/// The order of the scales of two spans, packed as VPACKSSDW does: four blocks of each in turn.
+CURTA_AVX512_INLINE __m512i packed_order(enum pattern pattern) {
+  if (pattern == FOUR)
+    return _mm512_setr_epi64(HALF(0), HALF(4), HALF(1), HALF(5), HALF(2), HALF(6), HALF(3),
+                             HALF(7));
+  if (pattern == TWO)
+    return _mm512_setr_epi64(HALF(0), HALF(2), HALF(0), HALF(2), HALF(1), HALF(3), HALF(1),
+                             HALF(3));
+  return _mm512_setr_epi64(HALF(0), HALF(1), HALF(0), HALF(1), HALF(0), HALF(1), HALF(0), HALF(1));
+}
+
+/// The order of the scales of one span of bytes, of which the first is byte k.
+CURTA_AVX512_INLINE __m512i byte_order(enum pattern pattern, int k) {
+  if (pattern == TWO)
+    return _mm512_setr_epi64(WORD(2 * k), WORD(2 * k), WORD(2 * k), WORD(2 * k), WORD(2 * k + 1),
+                             WORD(2 * k + 1), WORD(2 * k + 1), WORD(2 * k + 1));
+  return _mm512_set1_epi64(WORD(k));
+}
+
+/// Scales of two spans in all int64 lanes: of the groups g and g1, or of all from g on.
+CURTA_AVX512_INLINE __m512i scales_of(const uint8_t *scales, uint32_t g, uint32_t g1,
+                                      uint32_t groups, int last, int per_pair) {
+  uint64_t few = 0;
+  if (per_pair == 0)
+    few = scales[g] | (uint64_t)scales[g1 < groups ? g1 : g] << 8;
+  else if (last)
+    few = (uint64_t)_mm_cvtsi128_si64(
+        _mm_maskz_loadu_epi8((__mmask16)((1u << least(groups - g, 8)) - 1), scales + g));
   else
-    __builtin_memcpy(&few, scales, pattern == TWO ? 2 : 4);
-  // Byte i of each of four parts of 16 bytes, to all of its int32 lanes.
-  const __m512i order =
-      pattern == TWO ? _mm512_inserti64x4(_mm512_set1_epi32(-256), _mm256_set1_epi32(-255), 1)
-                     : _mm512_set_epi32(-253, -253, -253, -253, -254, -254, -254, -254, -255, -255,
-                                        -255, -255, -256, -256, -256, -256);
-  return _mm512_shuffle_epi8(_mm512_set1_epi32(few), order);
+    __builtin_memcpy(&few, scales + g, per_pair == 8 ? 8 : 4);
+  return _mm512_set1_epi64((int64_t)few);
 }
 
 /// Sum of scale * (sum of q) over the groups of the chunk, in lanes.
@@ -72,20 +90,41 @@ CURTA_AVX512_INLINE __m512i group_sums(const chunk *c, const uint8_t *scales) {
   return lanes;
 }
 
-/// Adds the products of a span.
-CURTA_AVX512_INLINE __m512i add_span(__m512i lanes, __m512i x, const int8_t *q, int nibbles,
-                                     const uint8_t *scales, uint32_t left, int last,
-                                     enum pattern pattern) {
-  const __m512i nibble = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
-  __m512i sum = pattern ? _mm512_setzero_si512() : lanes;
-  sum = _mm512_dpbusd_epi32(sum, nibbles ? _mm512_and_si512(x, nibble) : _mm512_xor_si512(x, flip),
-                            load512(q));
-  if (nibbles)
-    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble),
-                              load512(q + 64));
+/// The products of a span of nibbles with the codes `low` and `high`, added to lanes.
+CURTA_AVX512_INLINE __m512i nibble_span(__m512i lanes, __m512i x, __m512i low, __m512i high) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  lanes = _mm512_dpbusd_epi32(lanes, _mm512_and_si512(x, nibble), low);
+  return _mm512_dpbusd_epi32(lanes, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble), high);
+}
+
+CURTA_AVX512_INLINE __m512i byte_span(__m512i lanes, __m512i x, __m512i q) {
+  return _mm512_dpbusd_epi32(lanes, _mm512_xor_si512(x, _mm512_set1_epi8(-128)), q);
+}
+
+/// Adds two spans x0 and x1 with their codes q.
+CURTA_AVX512_INLINE __m512i two_spans(__m512i lanes, __m512i x0, __m512i x1, const __m512i *q,
+                                      __m512i scales, int nibbles, enum pattern pattern) {
+  const __m512i zero = _mm512_setzero_si512();
+  if (nibbles && !pattern)
+    return nibble_span(nibble_span(lanes, x0, q[0], q[1]), x1, q[2], q[3]);
+  if (nibbles) {
+    const __m512i a = nibble_span(zero, x0, q[0], q[1]), b = nibble_span(zero, x1, q[2], q[3]);
+    return _mm512_dpwssd_epi32(lanes, _mm512_packs_epi32(a, b),
+                               _mm512_shuffle_epi8(scales, packed_order(pattern)));
+  }
   if (!pattern)
-    return sum;
-  return _mm512_add_epi32(lanes, _mm512_mullo_epi32(sum, scales_at(scales, left, last, pattern)));
+    return byte_span(byte_span(lanes, x0, q[0]), x1, q[2]);
+  const __m512i a = _mm512_mullo_epi32(byte_span(zero, x0, q[0]),
+                                       _mm512_shuffle_epi8(scales, byte_order(pattern, 0)));
+  const __m512i b = _mm512_mullo_epi32(byte_span(zero, x1, q[2]),
+                                       _mm512_shuffle_epi8(scales, byte_order(pattern, 1)));
+  return _mm512_add_epi32(lanes, _mm512_add_epi32(a, b));
+}
+
+/// The first bytes of a span, all of them or none.
+CURTA_AVX512_INLINE __m512i span_of(const uint8_t *p, uint32_t left) {
+  const __mmask64 there = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
+  return _mm512_maskz_loadu_epi8(there, p);
 }
 
 /// Sums of the lanes of four rows; those of int32 are taken modulo 2^32.
@@ -116,28 +155,44 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
                              enum pattern pattern, int64_t *totals) {
   const curta_weight *w = c->w;
   const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes + c->first;
+  const size_t ahead = rows * w->row_bytes < NEAR ? NEAR : rows * w->row_bytes;
   const uint8_t *scales = pattern ? w->group_scales + (size_t)n * w->groups + c->group : 0;
-  // Groups in a span, or spans in a group.
-  const uint32_t per_span = pattern == FOUR ? 4 : pattern == TWO ? 2 : 0;
+  // Groups in two spans, or spans in a group.
+  const int per_pair = !pattern || pattern == ONE ? 0 : pattern == FOUR ? 8 : 4;
   const uint32_t spans_of = w->groups == 1 ? UINT32_MAX : w->group_blocks / (nibbles ? 4 : 2);
   __m512i lanes[4];
   CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) lanes[r] = _mm512_setzero_si512();
   uint32_t g = 0, in_group = 0;
-  for (uint32_t i = 0, at = 0; at < c->bytes; i++, at += 64) {
+  for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128) {
     const uint32_t left = c->bytes - at;
+    uint32_t g1 = g;
+    if (pattern == ONE) {
+      const uint32_t ends = ++in_group == spans_of;
+      in_group = ends ? 0 : in_group;
+      g1 += ends;
+    }
+    const __m512i q[4] = {load512(c->q[i]), load512(c->q[i] + 64), load512(c->q[i + 1]),
+                          load512(c->q[i + 1] + 64)};
     CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
       const uint8_t *from = row + (size_t)r * w->row_bytes + at;
-      const uint8_t *s = scales + (size_t)r * w->groups + g;
-      _mm_prefetch((const char *)(from + AHEAD), _MM_HINT_T0);
-      if (left >= 64)
-        lanes[r] = add_span(lanes[r], load512(from), c->q[i], nibbles, s, 4, 0, pattern);
-      else
-        lanes[r] = add_span(lanes[r], _mm512_maskz_loadu_epi8(((__mmask64)1 << left) - 1, from),
-                            c->q[i], nibbles, s, c->groups - g, 1, pattern);
+      const uint8_t *s = scales + (size_t)r * w->groups;
+      _mm_prefetch((const char *)(from + ahead), _MM_HINT_T0);
+      _mm_prefetch((const char *)(from + ahead + 64), _MM_HINT_T0);
+      __m512i few = _mm512_setzero_si512();
+      if (left >= 128) {
+        if (pattern)
+          few = scales_of(s, g, g1, c->groups, 0, per_pair);
+        lanes[r] = two_spans(lanes[r], load512(from), load512(from + 64), q, few, nibbles, pattern);
+      } else {
+        if (pattern)
+          few = scales_of(s, g, g1, c->groups, 1, per_pair);
+        lanes[r] =
+            two_spans(lanes[r], span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
+                      q, few, nibbles, pattern);
+      }
     }
-    if (per_span)
-      g += per_span;
-    else if (pattern && ++in_group == spans_of) {
+    g = g1 + (uint32_t)per_pair;
+    if (pattern == ONE && ++in_group == spans_of) {
       in_group = 0;
       g++;
     }
@@ -222,8 +277,8 @@ CURTA_AVX512 static void begin_chunk(chunk *c, const curta_codes *x, uint32_t t,
     store128(low, load128(q));
     store128(low + (nibbles ? 64 : 16), load128(q + 16));
   }
-  const __m128i zero = _mm_setzero_si128();
-  for (uint32_t b = blocks; b % (nibbles ? 4 : 2); b++) {
+  const __m128i zero = _mm_setzero_si128(); // up to two whole spans
+  for (uint32_t b = blocks; b % (nibbles ? 8 : 4); b++) {
     int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b / 2 * 128 + b % 2 * 32);
     store128(low, zero);
     store128(low + (nibbles ? 64 : 16), zero);
@@ -252,7 +307,7 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
       for (uint32_t b = 0; b < blocks; b += most) {
         begin_chunk(&c, x, t, b, least(blocks - b, most), nibbles);
         for (uint32_t n = slab; n < end;) {
-          const uint32_t rows = end - n < 4 || w->row_bytes > LONG_ROW ? 1 : 4;
+          const uint32_t rows = end - n < 4 ? 1 : 4;
           int64_t part[4];
           some[rows == 4](&c, n, part);
           for (uint32_t r = 0; r < rows; r++, n++) {
