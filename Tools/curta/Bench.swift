@@ -60,7 +60,7 @@ struct Bench: ParsableCommand {
       for threads in threads.values {
         let clock = ContinuousClock()
         let start = clock.now
-        let mapping = try FileMapping(file)
+        let mapping = try FileMapping(file, forRunning: true)
         let session = try HostSession(mapping, options(mapping, threads))
         let load = seconds(clock.now - start)
         let rows = rows ?? BenchRows(argument: session.session.image == nil ? "pp128,tg64" : "img")!
@@ -99,13 +99,13 @@ struct Bench: ParsableCommand {
     _ row: BenchRow, _ session: HostSession, _ load: Double
   ) throws -> BenchResult {
     let hash = try row.run(session).hash
-    var times: [Double] = []
+    var times: [BenchTime] = []
     for _ in 0..<repeats {
-      let (time, again) = try row.run(session)
-      guard again == hash else { throw HostError.request("\(row.name): two runs differ") }
+      let time = try row.run(session)
+      guard time.hash == hash else { throw HostError.request("\(row.name): two runs differ") }
       times.append(time)
     }
-    return BenchResult(row, session, file, load, times, hash)
+    return BenchResult(row, session, file, load, times)
   }
 
   /// Runs what the standard input names.
@@ -114,8 +114,7 @@ struct Bench: ParsableCommand {
       guard let row = BenchRow(argument: line) else {
         throw HostError.request("no row: \(line)")
       }
-      let (time, hash) = try row.run(session)
-      try JSONOutput.event(BenchResult(row, session, file, load, [time], hash))
+      try JSONOutput.event(BenchResult(row, session, file, load, [row.run(session)]))
     }
   }
 
@@ -149,26 +148,31 @@ struct BenchResult: Encodable {
   let perSecond, least, most: Double
   /// Milliseconds of the row, the median.
   let milliseconds: Double
+  /// The same of the processor, all threads together.
+  let processorMilliseconds: Double
   let loadSeconds: Double
   let arenaBytes: UInt64
 
   init(
-    _ row: BenchRow, _ session: HostSession, _ model: String, _ load: Double, _ times: [Double],
-    _ hash: String
+    _ row: BenchRow, _ session: HostSession, _ model: String, _ load: Double, _ times: [BenchTime]
   ) {
-    let sorted = times.sorted()
-    let half = sorted.count / 2
-    let median = sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
+    func medianOf(_ sorted: [Double]) -> Double {
+      let half = sorted.count / 2
+      return sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
+    }
+    let sorted = times.map(\.seconds).sorted()
+    let median = medianOf(sorted)
     self.model = model
     self.row = row.name
     kernels = session.kernelsName
-    self.hash = hash
+    hash = times[0].hash
     threads = session.plan.threads
     repeats = times.count
     perSecond = Double(row.count) / median
     least = Double(row.count) / sorted[sorted.count - 1]
     most = Double(row.count) / sorted[0]
     milliseconds = 1000 * median
+    processorMilliseconds = 1000 * medianOf(times.map(\.processor).sorted())
     loadSeconds = load
     arenaBytes = session.plan.arena_bytes
   }

@@ -4,6 +4,7 @@
 import ArgumentParser
 import CurtaCompile
 import CurtaEvaluate
+import Glibc
 
 /// A piece of work whose time is taken.
 struct BenchRow: ExpressibleByArgument, Equatable {
@@ -59,22 +60,21 @@ struct BenchRow: ExpressibleByArgument, Equatable {
   }
 
   /// Runs the row once. The hash is that of the last logits, which depend on the whole row.
-  func run(_ session: HostSession) throws -> (seconds: Double, hash: String) {
-    let clock = ContinuousClock()
-    let start: ContinuousClock.Instant
+  func run(_ session: HostSession) throws -> BenchTime {
+    let start: BenchTime
     switch work {
     case .prompt(let n):
       try session.rewind()
       let tokens = BenchRow.tokens(depth + n, below: session.vocabulary)
       try session.feed(Array(tokens[..<depth]))
       let timed = Array(tokens[depth...])
-      start = clock.now
+      start = BenchTime.now
       try session.feed(timed)
     case .tokens(let n):
       try session.rewind()
       let tokens = BenchRow.tokens(depth + n, below: session.vocabulary)
       try session.feed(Array(tokens[..<depth]))
-      start = clock.now
+      start = BenchTime.now
       for i in depth..<(depth + n) { try session.step(tokens[i...i]) }
     case .image(let edge):
       guard let image = session.session.image else {
@@ -88,13 +88,16 @@ struct BenchRow: ExpressibleByArgument, Equatable {
       let channels = Int(image.channels)
       let pixels = BenchRow.tokens(width * height * channels, below: 256).map { UInt8($0) }
       try session.setImage(0, pixels, width: width, height: height, channels: channels)
-      start = clock.now
+      start = BenchTime.now
       try session.stepImages()
     }
-    let time = seconds(clock.now - start)
+    var time = BenchTime.now
+    time.seconds -= start.seconds
+    time.processor -= start.processor
     var hash = SHA256()
     hash.update(littleEndian: session.logits())
-    return (time, hash.hexDigest())
+    time.hash = hash.hexDigest()
+    return time
   }
 
   /// The same numbers for everybody.
@@ -106,6 +109,25 @@ struct BenchRow: ExpressibleByArgument, Equatable {
       x ^= x << 17
       return Int32(truncatingIfNeeded: (x >> 33) % UInt64(limit))
     }
+  }
+}
+
+/// What a row took, or the two clocks at some moment.
+struct BenchTime {
+  /// Of the clock on the wall.
+  var seconds: Double
+  /// Of the processor, all threads together: neighbours do not add to it.
+  var processor: Double
+  var hash = ""
+
+  static var now: BenchTime {
+    func seconds(_ clock: clockid_t) -> Double {
+      var time = timespec()
+      clock_gettime(clock, &time)
+      return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+    return BenchTime(
+      seconds: seconds(CLOCK_MONOTONIC), processor: seconds(CLOCK_PROCESS_CPUTIME_ID))
   }
 }
 

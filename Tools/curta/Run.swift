@@ -126,7 +126,7 @@ struct Run: ParsableCommand {
     try reporting {
       let clock = ContinuousClock()
       let start = clock.now
-      let mapping = try FileMapping(file)
+      let mapping = try FileMapping(file, forRunning: true)
       let session = try HostSession(mapping, options(mapping))
       guard session.session.image == nil else {
         throw HostError.request(

@@ -36,9 +36,11 @@ typedef struct {
   uint32_t blocks; // 1 ... CHUNK
   // Parts of one scale: groups, or blocks of nibbles.
   uint32_t parts;
-  uint32_t ends[CHUNK];                      // in blocks from the chunk's first
-  uint32_t groups[CHUNK];                    // that each part is in
-  int32_t corrections[TOKENS][CHUNK];        // -bias * (sum of q) of each part
+  uint32_t ends[CHUNK];               // in blocks of the panel
+  uint32_t groups[CHUNK];             // that each part is in
+  uint32_t places[CHUNK];             // of the panel's blocks, from the chunk's first on
+  uint32_t starts[CHUNK];             // of each part, in corrections
+  int32_t corrections[TOKENS][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
   _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each part
   uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
   int32_t q[TOKENS / TILE][CHUNK * 8][TILE]; // [tile][4 columns][token]
@@ -72,18 +74,56 @@ CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, uint32_
   out[3] = _mm512_unpackhi_epi64(h01, h23);
 }
 
+/// The surviving blocks of the strip that row n is in, as parts of one block each; returns which of
+/// the strip's is the first.
+static uint32_t choose_blocks(chunk *c, uint32_t n) {
+  const curta_weight *w = c->w;
+  const uint32_t strip = n / CURTA_STRIP_ROWS, start = w->mask_starts[strip];
+  const uint32_t survivors = w->mask_starts[strip + 1] - start;
+  const uint16_t *blocks = w->mask_blocks + start;
+  uint32_t low = 0;
+  for (uint32_t high = survivors; low < high;) {
+    const uint32_t middle = low + (high - low) / 2;
+    if (blocks[middle] < c->first)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  c->parts = 0;
+  for (uint32_t i = low; i < survivors && blocks[i] < c->first + c->blocks; i++) {
+    c->places[c->parts] = c->starts[c->parts] = blocks[i] - c->first;
+    c->groups[c->parts] = i - low;
+    c->parts++;
+    c->ends[c->parts - 1] = c->parts;
+  }
+  return low;
+}
+
 /// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
 CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
   const curta_weight *w = c->w;
   const size_t block_bytes = nibbles ? 16 : 32;
   const uint8_t *row[PANEL], *scales[PANEL];
+  size_t row_blocks = 0, first = 0, top = 0;
+  if (w->mask_starts) {
+    const uint32_t strip = n / CURTA_STRIP_ROWS;
+    top = (size_t)strip * CURTA_STRIP_ROWS;
+    row_blocks = w->mask_starts[strip + 1] - w->mask_starts[strip];
+    first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS + choose_blocks(c, n);
+  }
   for (uint32_t r = 0; r < PANEL; r++) {
     const size_t at = least(n + r, end - 1);
-    row[r] = (const uint8_t *)w->codes + at * w->row_bytes + c->first * block_bytes;
-    scales[r] = w->group_scales ? w->group_scales + at * w->groups + c->groups[0] : 0;
+    const size_t block = (at - top) * row_blocks + first; // of a masked tensor
+    const size_t byte =
+        w->mask_starts ? block * block_bytes : at * w->row_bytes + c->first * block_bytes;
+    row[r] = (const uint8_t *)w->codes + byte;
+    scales[r] = w->group_scales;
+    if (scales[r])
+      scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
   }
+  const uint32_t blocks = c->parts ? c->ends[c->parts - 1] : 0;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
-  for (uint32_t b = 0; b < c->blocks; b++) {
+  for (uint32_t b = 0; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
     __m512i x[4];
     if (nibbles) {
@@ -100,7 +140,7 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
       }
     }
   }
-  if (!w->group_scales)
+  if (!w->group_scales || !blocks)
     return;
   const __m512i byte = _mm512_set1_epi32(255);
   __m512i x[4];
@@ -119,14 +159,16 @@ enum scaling { NONE, HALVES, WHOLE };
 /// Adds the chunk's products with `tokens` tokens to sums[token].
 CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
-  const int32_t *q = &c->q[i / TILE][0][i % TILE];
+  const int32_t *first = &c->q[i / TILE][0][i % TILE];
   const uint8_t *panel = c->panel[0];
   const int32_t(*corrections)[CHUNK] = &c->corrections[i];
   uint32_t b = 0;
   for (uint32_t g = 0; g < c->parts; g++) {
     __m512i lanes[TILE];
-    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][g]);
-    for (const uint32_t end = c->ends[g]; b < end; b++, q += 8 * TILE, panel += 8 * 64) {
+    const size_t start = c->starts[g];
+    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][start]);
+    for (const uint32_t end = c->ends[g]; b < end; b++, panel += 8 * 64) {
+      const int32_t *q = first + (size_t)c->places[b] * (8 * TILE);
       CURTA_UNROLL for (int j = 0; j < 8; j++) {
         const __m512i u = load512(panel + 64 * j);
         CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] =
@@ -255,9 +297,14 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
     const uint32_t group = w->groups > 1 ? (first + b) / w->group_blocks : 0;
     const uint32_t end = group + 1 < w->groups ? (group + 1) * w->group_blocks - first : blocks;
     c->groups[c->parts] = group;
-    b = !w->group_scales ? blocks : nibbles ? b + 1 : least(end, blocks);
+    c->starts[c->parts] = c->parts;
+    b = w->mask_starts || (w->group_scales && nibbles) ? b + 1
+        : w->group_scales                              ? least(end, blocks)
+                                                       : blocks;
     c->ends[c->parts++] = b;
   }
+  for (uint32_t b = 0; b < blocks; b++)
+    c->places[b] = b;
   for (uint32_t i = 0; i < tokens; i++) {
     const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
     for (uint32_t g = 0, b = 0; g < c->parts; g++) {
@@ -281,7 +328,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   static some_tokens *const tiles[3][3] = {
       {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
   some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
-  int64_t wide[WIDE_SLAB][WIDE_TOKENS][PANEL];
+  int64_t wide[WIDE_SLAB + 1][WIDE_TOKENS][PANEL];
   chunk c;
   c.w = w;
   c.x = x;
@@ -291,12 +338,12 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
       const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
       for (uint32_t b = 0; b < blocks; b += CHUNK) {
         begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
-        for (uint32_t n = slab; n < slab_end; n = least(n + PANEL, slab_end)) {
-          pack(&c, nibbles, n, slab_end);
-          const uint32_t rows = least(slab_end - n, PANEL);
-          const sink to = {
-              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[(n - slab) / PANEL],
-              (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
+        // A masked panel stays in one strip.
+        for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
+          rows = least(slab_end - n, w->mask_starts ? PANEL - n % PANEL : PANEL);
+          pack(&c, nibbles, n, n + rows);
+          const sink to = {z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[panel],
+                           (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
           uint32_t i = 0;
           for (; i + 12 <= tokens; i += 12)
             run[0](&c, n, i, &to);
@@ -314,7 +361,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
 static int fits(const curta_weight *w, uint32_t tokens, int nibbles) {
   if (w->group_offsets)
     return 0;
-  return tokens >= 4 ? 1 : curta_vnni_takes_rows(w, nibbles) ? 2 : 0;
+  return tokens >= 4 ? 1 : !w->mask_starts && curta_vnni_takes_rows(w, nibbles) ? 2 : 0;
 }
 
 void curta_product_nibbles__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,

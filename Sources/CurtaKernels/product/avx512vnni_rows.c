@@ -18,10 +18,9 @@
 #include "../avx512.h"
 
 enum {
-  SLAB = 64,   // rows whose sums wait for the next chunk
-  SPANS = 64,  // in a chunk at most
-  SUMS = 256,  // groups in a chunk at most
-  NEAR = 2048, // bytes that are fetched ahead at least; else the next rows'
+  SLAB = 64,  // rows whose sums wait for the next chunk
+  SPANS = 64, // in a chunk at most
+  SUMS = 256, // groups in a chunk at most
 };
 
 /// A chunk of the columns of one token.
@@ -155,29 +154,26 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
                              enum pattern pattern, int64_t *totals) {
   const curta_weight *w = c->w;
   const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes + c->first;
-  const size_t ahead = rows * w->row_bytes < NEAR ? NEAR : rows * w->row_bytes;
   const uint8_t *scales = pattern ? w->group_scales + (size_t)n * w->groups + c->group : 0;
   // Groups in two spans, or spans in a group.
   const int per_pair = !pattern || pattern == ONE ? 0 : pattern == FOUR ? 8 : 4;
   const uint32_t spans_of = w->groups == 1 ? UINT32_MAX : w->group_blocks / (nibbles ? 4 : 2);
   __m512i lanes[4];
   CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) lanes[r] = _mm512_setzero_si512();
-  uint32_t g = 0, in_group = 0;
-  for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128) {
-    const uint32_t left = c->bytes - at;
-    uint32_t g1 = g;
-    if (pattern == ONE) {
-      const uint32_t ends = ++in_group == spans_of;
-      in_group = ends ? 0 : in_group;
-      g1 += ends;
-    }
-    const __m512i q[4] = {load512(c->q[i]), load512(c->q[i] + 64), load512(c->q[i + 1]),
-                          load512(c->q[i + 1] + 64)};
-    CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
-      const uint8_t *from = row + (size_t)r * w->row_bytes + at;
-      const uint8_t *s = scales + (size_t)r * w->groups;
-      _mm_prefetch((const char *)(from + ahead), _MM_HINT_T0);
-      _mm_prefetch((const char *)(from + ahead + 64), _MM_HINT_T0);
+  CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
+    const uint8_t *from = row + (size_t)r * w->row_bytes;
+    const uint8_t *s = scales + (size_t)r * w->groups;
+    uint32_t g = 0, in_group = 0;
+    for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128, from += 128) {
+      const uint32_t left = c->bytes - at;
+      uint32_t g1 = g;
+      if (pattern == ONE) {
+        const uint32_t ends = ++in_group == spans_of;
+        in_group = ends ? 0 : in_group;
+        g1 += ends;
+      }
+      const __m512i q[4] = {load512(c->q[i]), load512(c->q[i] + 64), load512(c->q[i + 1]),
+                            load512(c->q[i + 1] + 64)};
       __m512i few = _mm512_setzero_si512();
       if (left >= 128) {
         if (pattern)
@@ -190,11 +186,11 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
             two_spans(lanes[r], span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
                       q, few, nibbles, pattern);
       }
-    }
-    g = g1 + (uint32_t)per_pair;
-    if (pattern == ONE && ++in_group == spans_of) {
-      in_group = 0;
-      g++;
+      g = g1 + (uint32_t)per_pair;
+      if (pattern == ONE && ++in_group == spans_of) {
+        in_group = 0;
+        g++;
+      }
     }
   }
   const int64_t bias = nibbles ? 8 : 128;
