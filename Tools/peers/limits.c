@@ -1,8 +1,8 @@
 // What this machine can do: bytes read a second, products a second; one JSON object.
 // SPDX-License-Identifier: Apache-2.0
 //
-// limits THREADS [REPEATS]: medians over the repeats (5), of one thread and of all together. Seconds are
-// those of the processor, so that neighbours' turns do not count.
+// limits THREADS [REPEATS]: medians over the repeats (5), of one thread and of all together.
+// Seconds are those of the processor, so that neighbours' turns do not count.
 
 #define _GNU_SOURCE
 #include <pthread.h>

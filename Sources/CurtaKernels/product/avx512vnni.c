@@ -122,6 +122,11 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
       scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
   }
   const uint32_t blocks = c->parts ? c->ends[c->parts - 1] : 0;
+  // The next panel comes from memory while the tiles of this one run.
+  const size_t ahead = w->mask_starts ? blocks * block_bytes : (size_t)PANEL * w->row_bytes;
+  for (uint32_t r = 0; r < PANEL; r++)
+    for (size_t i = 0; i < blocks * block_bytes; i += 64)
+      _mm_prefetch((const char *)(row[r] + ahead + i), _MM_HINT_T1);
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
@@ -305,8 +310,14 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
   }
   for (uint32_t b = 0; b < blocks; b++)
     c->places[b] = b;
+  const __mmask16 there = (__mmask16)((1u << blocks) - 1);
   for (uint32_t i = 0; i < tokens; i++) {
     const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    if (c->parts == blocks) {
+      const __m512i wide = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums));
+      store512(c->corrections[i], _mm512_mullo_epi32(wide, _mm512_set1_epi32(-bias)));
+      continue;
+    }
     for (uint32_t g = 0, b = 0; g < c->parts; g++) {
       int32_t sum = 0;
       for (; b < c->ends[g]; b++)
@@ -332,10 +343,10 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   chunk c;
   c.w = w;
   c.x = x;
-  for (uint32_t t = t0, tokens; t < t1; t += tokens) {
-    tokens = least(t1 - t, together);
-    for (uint32_t slab = n0; slab < n1; slab = least(slab + slab_rows, n1)) {
-      const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
+  for (uint32_t slab = n0; slab < n1; slab = least(slab + slab_rows, n1)) {
+    const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
+    for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+      tokens = least(t1 - t, together);
       for (uint32_t b = 0; b < blocks; b += CHUNK) {
         begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
         // A masked panel stays in one strip.
