@@ -162,7 +162,7 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
   CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) lanes[r] = _mm512_setzero_si512();
   CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
     const uint8_t *from = row + (size_t)r * w->row_bytes;
-    const uint8_t *s = scales + (size_t)r * w->groups;
+    const uint8_t *s = pattern ? scales + (size_t)r * w->groups : 0;
     uint32_t g = 0, in_group = 0;
     for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128, from += 128) {
       const uint32_t left = c->bytes - at;
