@@ -127,29 +127,23 @@ CURTA_AVX512_INLINE __m512i span_of(const uint8_t *p, uint32_t left) {
 }
 
 /// Sums of the lanes of four rows; those of int32 are taken modulo 2^32.
-CURTA_AVX512_INLINE void add_up(const __m512i *lanes, uint32_t rows, int wide, int64_t *totals) {
-  if (rows == 1) {
-    totals[0] =
-        wide ? _mm512_reduce_add_epi64(widened512(lanes[0])) : _mm512_reduce_add_epi32(lanes[0]);
-    return;
-  }
+CURTA_AVX512_INLINE void add_up(const __m512i *lanes, int wide, int64_t *totals) {
   __m256i x[4];
   for (int r = 0; r < 4; r++) {
     const __m512i all = wide ? widened512(lanes[r]) : lanes[r];
     const __m256i low = _mm512_castsi512_si256(all), high = _mm512_extracti64x4_epi64(all, 1);
     x[r] = wide ? _mm256_add_epi64(low, high) : _mm256_add_epi32(low, high);
-  }
-  if (wide) {
-    for (int r = 0; r < 4; r++)
+    if (wide)
       totals[r] = sum_of_i64(x[r]);
-    return;
   }
+  if (wide)
+    return;
   const __m256i both =
       _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]));
   store256(totals, _mm256_cvtepi32_epi64(_mm_add_epi32(low128(both), high128(both))));
 }
 
-/// Sums of scale * code * q of the chunk for some rows. Constants: nibbles, rows (1 or 4), pattern.
+/// Sums of scale * code * q of the chunk for one to four rows. Constants: nibbles, pattern.
 CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t rows,
                              enum pattern pattern, int64_t *totals) {
   const curta_weight *w = c->w;
@@ -159,8 +153,10 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
   const int per_pair = !pattern || pattern == ONE ? 0 : pattern == FOUR ? 8 : 4;
   const uint32_t spans_of = w->groups == 1 ? UINT32_MAX : w->group_blocks / (nibbles ? 4 : 2);
   __m512i lanes[4];
-  CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) lanes[r] = _mm512_setzero_si512();
-  CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
+  for (uint32_t r = 0; r < 4; r++)
+    lanes[r] = _mm512_setzero_si512();
+  for (uint32_t r = 0; r < rows; r++) {
+    __m512i sum = _mm512_setzero_si512();
     const uint8_t *from = row + (size_t)r * w->row_bytes;
     const uint8_t *s = pattern ? scales + (size_t)r * w->groups : 0;
     uint32_t g = 0, in_group = 0;
@@ -178,12 +174,12 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
       if (left >= 128) {
         if (pattern)
           few = scales_of(s, g, g1, c->groups, 0, per_pair);
-        lanes[r] = two_spans(lanes[r], load512(from), load512(from + 64), q, few, nibbles, pattern);
+        sum = two_spans(sum, load512(from), load512(from + 64), q, few, nibbles, pattern);
       } else {
         if (pattern)
           few = scales_of(s, g, g1, c->groups, 1, per_pair);
-        lanes[r] =
-            two_spans(lanes[r], span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
+        sum =
+            two_spans(sum, span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
                       q, few, nibbles, pattern);
       }
       g = g1 + (uint32_t)per_pair;
@@ -192,17 +188,18 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
         g++;
       }
     }
+    lanes[r] = sum;
   }
   const int64_t bias = nibbles ? 8 : 128;
   const int wide = pattern && !nibbles;
   __m512i biases[4];
   if (pattern)
-    CURTA_UNROLL for (uint32_t r = 0; r < rows; r++) {
+    for (uint32_t r = 0; r < rows; r++) {
       biases[r] = group_sums(c, scales + (size_t)r * w->groups);
       if (!wide)
         lanes[r] = _mm512_sub_epi32(lanes[r], _mm512_slli_epi32(biases[r], 3));
     }
-  add_up(lanes, rows, wide, totals);
+  add_up(lanes, wide, totals);
   for (uint32_t r = 0; r < rows; r++) {
     if (wide)
       totals[r] -= bias * _mm512_reduce_add_epi32(biases[r]);
@@ -211,26 +208,19 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
   }
 }
 
-typedef void some_rows(const chunk *c, uint32_t n, int64_t *totals);
+typedef void some_rows(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals);
 
-#define ROWS(name, nibbles, rows, pattern)                                                         \
-  CURTA_AVX512 static void name(const chunk *c, uint32_t n, int64_t *totals) {                     \
+#define ROWS(name, nibbles, pattern)                                                               \
+  CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals) {      \
     dot(c, n, nibbles, rows, pattern, totals);                                                     \
   }
-ROWS(nibbles_plain, 1, 1, PLAIN)
-ROWS(nibbles_one, 1, 1, ONE)
-ROWS(nibbles_two, 1, 1, TWO)
-ROWS(nibbles_four, 1, 1, FOUR)
-ROWS(bytes_plain, 0, 1, PLAIN)
-ROWS(bytes_one, 0, 1, ONE)
-ROWS(bytes_two, 0, 1, TWO)
-ROWS(nibbles_plain4, 1, 4, PLAIN)
-ROWS(nibbles_one4, 1, 4, ONE)
-ROWS(nibbles_two4, 1, 4, TWO)
-ROWS(nibbles_four4, 1, 4, FOUR)
-ROWS(bytes_plain4, 0, 4, PLAIN)
-ROWS(bytes_one4, 0, 4, ONE)
-ROWS(bytes_two4, 0, 4, TWO)
+ROWS(nibbles_plain, 1, PLAIN)
+ROWS(nibbles_one, 1, ONE)
+ROWS(nibbles_two, 1, TWO)
+ROWS(nibbles_four, 1, FOUR)
+ROWS(bytes_plain, 0, PLAIN)
+ROWS(bytes_one, 0, ONE)
+ROWS(bytes_two, 0, TWO)
 
 /// How the groups of a tensor lie in spans, or -1 when they do not.
 static int pattern_of(const curta_weight *w, int nibbles) {
@@ -283,13 +273,9 @@ CURTA_AVX512 static void begin_chunk(chunk *c, const curta_codes *x, uint32_t t,
 
 void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                      uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
-  static some_rows *const each[2][4][2] = {
-      {{bytes_plain, bytes_plain4}, {bytes_one, bytes_one4}, {bytes_two, bytes_two4}},
-      {{nibbles_plain, nibbles_plain4},
-       {nibbles_one, nibbles_one4},
-       {nibbles_two, nibbles_two4},
-       {nibbles_four, nibbles_four4}}};
-  some_rows *const *some = each[nibbles != 0][pattern_of(w, nibbles)];
+  static some_rows *const each[2][4] = {{bytes_plain, bytes_one, bytes_two},
+                                        {nibbles_plain, nibbles_one, nibbles_two, nibbles_four}};
+  some_rows *const some = each[nibbles != 0][pattern_of(w, nibbles)];
   const uint32_t blocks = (w->columns + 31) / 32;
   const uint32_t most = SPANS * (nibbles ? 4 : 2); // blocks in a chunk
   const int64_t half = w->shift ? (int64_t)1 << (w->shift - 1) : 0;
@@ -303,9 +289,9 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
       for (uint32_t b = 0; b < blocks; b += most) {
         begin_chunk(&c, x, t, b, least(blocks - b, most), nibbles);
         for (uint32_t n = slab; n < end;) {
-          const uint32_t rows = end - n < 4 ? 1 : 4;
+          const uint32_t rows = least(end - n, 4);
           int64_t part[4];
-          some[rows == 4](&c, n, part);
+          some(&c, n, rows, part);
           for (uint32_t r = 0; r < rows; r++, n++) {
             const int64_t sum = part[r] + (b ? totals[n - slab] : 0);
             if (b + most < blocks)
