@@ -1,20 +1,23 @@
-// A file mapped read-only, as the runtime wants it: its first byte on a page boundary.
+// A file mapped or read, as the runtime wants it: its first byte on a page boundary.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
 import Glibc
 
-/// A regular file mapped read-only; unmapped when the last reference goes.
+/// A regular file mapped read-only, or read into large pages; freed when the last reference goes.
 ///
 /// The file must keep its length while it is mapped, as with every mapping.
 public final class FileMapping: @unchecked Sendable {
   public let path: String
   /// Valid as long as this object: hold on to it with `withExtendedLifetime`.
   public let bytes: ByteView
-  private let isMapped: Bool
+  /// What `deinit` unmaps.
+  private let space: UnsafeRawBufferPointer?
 
   /// Throws `HostError.system` for what is not a readable regular file.
-  public init(_ path: String) throws(HostError) {
+  ///
+  /// `forRunning`: it will be read over and over, which large pages make faster.
+  public init(_ path: String, forRunning: Bool = false) throws(HostError) {
     self.path = path
     // Nonblocking, so that a pipe of that name does not hold us up.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -26,13 +29,17 @@ public final class FileMapping: @unchecked Sendable {
       throw .system(path: path, reason: "not a regular file")
     }
     let count = Int(status.st_size)
-    isMapped = count > 0
     if count == 0 {
       bytes = ByteView(UnsafeRawPointer(bitPattern: Int(alignment))!, count: 0)
+      space = nil
+    } else if forRunning, LargePages.suit(count), let read = LargePages.read(descriptor, count) {
+      bytes = ByteView(read.base, count: count)
+      space = UnsafeRawBufferPointer(read.space)
     } else {
       let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0)
       guard let base, base != MAP_FAILED else { throw FileMapping.failure(path) }
       bytes = ByteView(base, count: count)
+      space = UnsafeRawBufferPointer(start: base, count: count)
     }
   }
 
@@ -40,11 +47,11 @@ public final class FileMapping: @unchecked Sendable {
   init(borrowing bytes: ByteView, path: String) {
     self.path = path
     self.bytes = bytes
-    isMapped = false
+    space = nil
   }
 
   deinit {
-    if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.base), bytes.count) }
+    if let space { munmap(UnsafeMutableRawPointer(mutating: space.baseAddress!), space.count) }
   }
 
   private static func failure(_ path: String) -> HostError {

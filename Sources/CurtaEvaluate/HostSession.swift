@@ -77,7 +77,7 @@ public final class HostSession {
   public convenience init(
     _ path: String, _ options: HostOptions = HostOptions()
   ) throws(HostError) {
-    try self.init(FileMapping(path), options)
+    try self.init(FileMapping(path, forRunning: true), options)
   }
 
   /// Checks all of the file and makes a session. Throws `HostError`.
@@ -90,9 +90,11 @@ public final class HostSession {
     }
     var memory: UnsafeMutableRawPointer?
     let bytes = Int(plan.arena_bytes)
-    guard posix_memalign(&memory, Int(alignment), bytes) == 0, let memory else {
-      throw .memory(needed: plan.arena_bytes, available: available)
-    }
+    let isLarge = LargePages.suit(bytes)
+    guard posix_memalign(&memory, isLarge ? LargePages.size : Int(alignment), bytes) == 0,
+      let memory
+    else { throw .memory(needed: plan.arena_bytes, available: available) }
+    if isLarge { LargePages.advise(memory, bytes) }
     var native = options.native()
     var pool: OpaquePointer?
     if plan.threads > 1 {

@@ -6,19 +6,27 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-int curta_cpu_avx2(void) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid(1, &a, &b, &c, &d))
+/// Leaf 7 of CPUID when the operating system saves the registers of `state`, bits of XCR0.
+static int features(unsigned state, unsigned *b, unsigned *c) {
+  unsigned a = 0, d = 0;
+  if (!__get_cpuid(1, &a, b, c, &d))
     return 0;
-  if (((c >> 27) & 3) != 3) // OSXSAVE, AVX
+  if (((*c >> 27) & 3) != 3) // OSXSAVE, AVX
     return 0;
   unsigned low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  if ((low & 6) != 6) // the operating system saves XMM and YMM
-    return 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-    return 0;
-  return (b >> 5) & 1;
+  return (low & state) == state && __get_cpuid_count(7, 0, &a, b, c, &d);
+}
+
+int curta_cpu_avx2(void) {
+  unsigned b = 0, c = 0;
+  return features(0x06, &b, &c) && ((b >> 5) & 1); // XMM, YMM
+}
+
+int curta_cpu_avx512vnni(void) {
+  const unsigned needed = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // AVX2, F DQ BW VL
+  unsigned b = 0, c = 0;
+  return features(0xE6, &b, &c) && (b & needed) == needed && ((c >> 11) & 1); // and ZMM
 }
 
 #elif defined(__aarch64__)

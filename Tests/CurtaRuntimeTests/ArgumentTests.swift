@@ -3,6 +3,7 @@
 
 import CCurta
 import CurtaFormat
+import CurtaKernels
 import CurtaTestSupport
 import Testing
 
@@ -88,7 +89,7 @@ import Testing
     var info = curta_plan_info()
     info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
     #expect(status(curta_plan(file.base, file.count, &options, &info)) == .badArgument)
-    for kernels: UInt32 in [3, 4, 99, UInt32.max] {
+    for kernels in [curta_kernels_count() + 1, 99, UInt32.max] {
       #expect(failure { _ = try TestSession(file, Setup(kernels: kernels)) } == .unsupported)
     }
   }

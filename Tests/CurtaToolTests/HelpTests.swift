@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct HelpTests {
   static let commands = [
-    "", "convert", "run", "classify", "embed", "eval", "inspect", "verify", "plan",
+    "", "convert", "run", "classify", "embed", "eval", "bench", "inspect", "verify", "plan",
   ]
 
   @Test(arguments: commands)

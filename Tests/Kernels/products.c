@@ -241,7 +241,8 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
                           const char *kernel) {
   static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}, {2, 1, 0}, {2, 1, 1}, {4, 1, 0}};
   const int slow = set == &curta_kernels_scalar;
-  const uint32_t rows = kind == CURTA_WEIGHT_NIBBLES ? 16384 : 8192, columns = 4096;
+  const uint32_t rows = kind == CURTA_WEIGHT_NIBBLES ? 16384 : 8192,
+                 columns = getenv("K") ? (uint32_t)atoi(getenv("K")) : 4096;
   for (uint32_t g = 0; g < (kind == CURTA_WEIGHT_WIDE || slow ? 1 : 5); g++) {
     const problem p = make_problem(kind, 64, rows, columns, tried[g], RANDOM, RANDOM);
     int32_t *z = output_buffer((size_t)64 * rows * 4);

@@ -22,7 +22,7 @@ struct CurtaTool: ParsableCommand {
       """,
     version: "curta 0.1.0",
     subcommands: [
-      Convert.self, Run.self, Classify.self, Embed.self, Eval.self, Inspect.self, Verify.self,
-      Plan.self,
+      Convert.self, Run.self, Classify.self, Embed.self, Eval.self, Bench.self, Inspect.self,
+      Verify.self, Plan.self,
     ])
 }

@@ -83,7 +83,7 @@ struct Run: ParsableCommand {
   @Option(help: "Most tokens of the prompt in a step (default: 64).")
   var chunk: UInt32?
 
-  @Option(help: "Instruction set: auto, scalar, avx2, neon, neon_dotprod.")
+  @Option(help: "Instruction set: auto, scalar, avx2, avx512vnni, neon, neon_dotprod.")
   var kernels = "auto"
 
   @Flag(help: "Go on after the end token.")
@@ -126,7 +126,7 @@ struct Run: ParsableCommand {
     try reporting {
       let clock = ContinuousClock()
       let start = clock.now
-      let mapping = try FileMapping(file)
+      let mapping = try FileMapping(file, forRunning: true)
       let session = try HostSession(mapping, options(mapping))
       guard session.session.image == nil else {
         throw HostError.request(

@@ -19,7 +19,7 @@ public final class ImageModel {
 
   /// Throws `HostError`, also for a model of text.
   public init(_ path: String, threads: UInt32 = 1, batch: Int = 1) throws(HostError) {
-    let file = try FileMapping(path)
+    let file = try FileMapping(path, forRunning: true)
     var options = HostOptions()
     options.threads = threads
     options.outputs = UInt32(clamping: batch)

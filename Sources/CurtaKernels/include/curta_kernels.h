@@ -119,7 +119,7 @@ typedef struct {
   /// o[i] = sum over j < n of c[j] * v[j * width + i].
   void (*weighted_sum)(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n, int64_t *o);
 
-  const char *name; // "scalar", "avx2", "neon", "neon_dotprod"
+  const char *name; // "scalar", "avx2", "avx512vnni", "neon", "neon_dotprod"
 } curta_kernels;
 
 /// The sets compiled into this library, slowest first; `scalar` is the definition.

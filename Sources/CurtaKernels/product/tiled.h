@@ -5,12 +5,7 @@
 #define CURTA_TILED_H
 
 #include "../include/curta_kernels.h"
-
-#if defined(__clang__)
-#define CURTA_UNROLL _Pragma("unroll")
-#else
-#define CURTA_UNROLL _Pragma("GCC unroll 8")
-#endif
+#include "../unroll.h"
 
 enum {
   CURTA_CHUNK_BLOCKS = 128, // blocks of 32 columns in a chunk at most

@@ -157,31 +157,8 @@ struct Loader {
   private func unpack(
     _ tensor: TensorDescriptor, _ packed: ByteView, to out: UnsafeMutablePointer<Int8>
   ) {
-    let bits = Int(tensor.bits)
-    let zero = 1 << (bits - 1)
-    let blocks = Int(tensor.storedBlocks)
-    let source = packed.base.assumingMemoryBound(to: UInt8.self)
-    for block in 0..<blocks {
-      var at = block * 4 * bits
-      let target = out + block * 32
-      for i in 0..<32 { target[i] = Int8(truncatingIfNeeded: 0 &- zero) }
-      var low = 0
-      var width = 4
-      while width > 0 {
-        defer { width /= 2 }
-        guard bits & width != 0 else { continue }
-        let perByte = 8 / width
-        let bytes = 32 / perByte
-        let mask = UInt8((1 << width) - 1)
-        for i in 0..<32 {
-          let byte = source[at + i % bytes]
-          let value = (byte &>> UInt8(width * (i / bytes))) & mask
-          target[i] = target[i] &+ Int8(truncatingIfNeeded: Int(value) << low)
-        }
-        at += bytes
-        low += width
-      }
-    }
+    unpackBlocks(
+      Int(tensor.storedBlocks), bits: UInt64(tensor.bits), from: packed.base, to: out)
   }
 }
 

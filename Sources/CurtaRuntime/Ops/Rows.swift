@@ -12,21 +12,30 @@ extension OpWork {
     let width = Int(out.record.width)
     let fraction = out.record.fraction
     let bias = op.operands[2] == Program.none ? nil : tensor(2)
-    for t in rows(3) {
-      let z = input.values + t * width
+    let rows = rows(3)
+    let isExact = bias.map { $0.weight.exponent < fraction } ?? false
+    guard input.values != out.values, !isExact, let last = rows.last else {
+      for t in rows {
+        let z = input.values + t * width
+        let x = out.values + t * width
+        if let bias {
+          z == x
+            ? addBias(bias, to: x, width, fraction)
+            : addExactly(z, scale(input, row: t), bias, to: x, width, fraction)
+        }
+      }
+      return
+    }
+    // The bias alone is below 2^31: nothing is cut off. It is the same for every row.
+    let first = out.values + last * width
+    first.update(repeating: 0, count: width)
+    if let bias { addBias(bias, to: first, width, fraction) }
+    for t in rows {
       let x = out.values + t * width
-      if z == x {
-        if let bias { addBias(bias, to: x, width, fraction) }
-        continue
-      }
+      if t != last { x.update(from: first, count: width) }
       let scale = scale(input, row: t)
-      if let bias, bias.weight.exponent < fraction {
-        addExactly(z, scale, bias, to: x, width, fraction)
-        continue
-      }
-      x.update(repeating: 0, count: width)
-      if let bias { addBias(bias, to: x, width, fraction) }  // below 2^31: nothing is cut off
-      kernels.add_rescaled(x, z, UInt32(width), scale.m, scale.e &- fraction)
+      kernels.add_rescaled(
+        x, input.values + t * width, UInt32(width), scale.m, scale.e &- fraction)
     }
   }
 

@@ -1,0 +1,398 @@
+// Products of grid tensors with AVX-512 VNNI for many tokens: panels of 16 rows by 12 tokens.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
+// rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
+// codes of a token. Packing costs one pass over the weights for all tokens of the step.
+//
+// Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
+// -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
+// with scales go block by block: abs <= 32 * 8 * 127 = 32512 < 2^15, so that VPDPWSSD of the low
+// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 512 < 2^27 (nibbles) and
+// 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row
+// fits (`narrow`), else in int64.
+
+#include "../kernels.h"
+#include "vnni.h"
+
+#if defined(__x86_64__)
+#include "../avx512.h"
+
+enum {
+  PANEL = 16,       // rows
+  CHUNK = 16,       // blocks of 32 columns
+  TILE = 12,        // tokens
+  TOKENS = 72,      // that share a packed panel
+  SLAB = 16,        // panels that share the packed tokens
+  WIDE_TOKENS = 24, // the same where sums are int64
+  WIDE_SLAB = 4,
+};
+
+/// A chunk of columns for the tokens and panels of a slab.
+typedef struct {
+  const curta_weight *w;
+  const curta_codes *x;
+  uint32_t first;  // block
+  uint32_t blocks; // 1 ... CHUNK
+  // Parts of one scale: groups, or blocks of nibbles.
+  uint32_t parts;
+  uint32_t ends[CHUNK];               // in blocks of the panel
+  uint32_t groups[CHUNK];             // that each part is in
+  uint32_t places[CHUNK];             // of the panel's blocks, from the chunk's first on
+  uint32_t starts[CHUNK];             // of each part, in corrections
+  int32_t corrections[TOKENS][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
+  _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each part
+  uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
+  int32_t q[TOKENS / TILE][CHUNK * 8][TILE]; // [tile][4 columns][token]
+} chunk;
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// 16 bytes; of the last groups' scales not all are there.
+CURTA_AVX512_INLINE __m128i sixteen(const uint8_t *p, uint32_t left) {
+  return left >= 16 ? load128(p) : _mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), p);
+}
+
+/// Four dwords of each of 16 rows to 16 rows' dword j in out[j].
+CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, uint32_t left,
+                                   __m512i *out) {
+  __m512i x[4];
+  CURTA_UNROLL for (int i = 0; i < 4; i++) { // rows i, i + 4, i + 8, i + 12
+    const __m128i a = sixteen(row[i] + at, left);
+    const __m128i b = sixteen(row[i + 4] + at, left);
+    const __m128i c = sixteen(row[i + 8] + at, left);
+    const __m128i d = sixteen(row[i + 12] + at, left);
+    const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
+    x[i] = _mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1);
+  }
+  const __m512i l01 = _mm512_unpacklo_epi32(x[0], x[1]), h01 = _mm512_unpackhi_epi32(x[0], x[1]);
+  const __m512i l23 = _mm512_unpacklo_epi32(x[2], x[3]), h23 = _mm512_unpackhi_epi32(x[2], x[3]);
+  out[0] = _mm512_unpacklo_epi64(l01, l23);
+  out[1] = _mm512_unpackhi_epi64(l01, l23);
+  out[2] = _mm512_unpacklo_epi64(h01, h23);
+  out[3] = _mm512_unpackhi_epi64(h01, h23);
+}
+
+/// The surviving blocks of the strip that row n is in, as parts of one block each; returns which of
+/// the strip's is the first.
+static uint32_t choose_blocks(chunk *c, uint32_t n) {
+  const curta_weight *w = c->w;
+  const uint32_t strip = n / CURTA_STRIP_ROWS, start = w->mask_starts[strip];
+  const uint32_t survivors = w->mask_starts[strip + 1] - start;
+  const uint16_t *blocks = w->mask_blocks + start;
+  uint32_t low = 0;
+  for (uint32_t high = survivors; low < high;) {
+    const uint32_t middle = low + (high - low) / 2;
+    if (blocks[middle] < c->first)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  c->parts = 0;
+  for (uint32_t i = low; i < survivors && blocks[i] < c->first + c->blocks; i++) {
+    c->places[c->parts] = c->starts[c->parts] = blocks[i] - c->first;
+    c->groups[c->parts] = i - low;
+    c->parts++;
+    c->ends[c->parts - 1] = c->parts;
+  }
+  return low;
+}
+
+/// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
+CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
+  const curta_weight *w = c->w;
+  const size_t block_bytes = nibbles ? 16 : 32;
+  const uint8_t *row[PANEL], *scales[PANEL];
+  size_t row_blocks = 0, first = 0, top = 0;
+  if (w->mask_starts) {
+    const uint32_t strip = n / CURTA_STRIP_ROWS;
+    top = (size_t)strip * CURTA_STRIP_ROWS;
+    row_blocks = w->mask_starts[strip + 1] - w->mask_starts[strip];
+    first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS + choose_blocks(c, n);
+  }
+  for (uint32_t r = 0; r < PANEL; r++) {
+    const size_t at = least(n + r, end - 1);
+    const size_t block = (at - top) * row_blocks + first; // of a masked tensor
+    const size_t byte =
+        w->mask_starts ? block * block_bytes : at * w->row_bytes + c->first * block_bytes;
+    row[r] = (const uint8_t *)w->codes + byte;
+    scales[r] = w->group_scales;
+    if (scales[r])
+      scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
+  }
+  const uint32_t blocks = c->parts ? c->ends[c->parts - 1] : 0;
+  // The next panel comes from memory while the tiles of this one run.
+  const size_t ahead = w->mask_starts ? blocks * block_bytes : (size_t)PANEL * w->row_bytes;
+  for (uint32_t r = 0; r < PANEL; r++)
+    for (size_t i = 0; i < blocks * block_bytes; i += 64)
+      _mm_prefetch((const char *)(row[r] + ahead + i), _MM_HINT_T1);
+  const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
+  for (uint32_t b = 0; b < blocks; b++) {
+    uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
+    __m512i x[4];
+    if (nibbles) {
+      transpose(row, (size_t)b * 16, 16, x);
+      for (int j = 0; j < 4; j++) {
+        store512(out[j], _mm512_and_si512(x[j], low));
+        store512(out[4 + j], _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low));
+      }
+    } else {
+      for (uint32_t half = 0; half < 2; half++) {
+        transpose(row, (size_t)b * 32 + half * 16, 16, x);
+        for (uint32_t j = 0; j < 4; j++)
+          store512(out[4 * half + j], _mm512_xor_si512(x[j], flip));
+      }
+    }
+  }
+  if (!w->group_scales || !blocks)
+    return;
+  const __m512i byte = _mm512_set1_epi32(255);
+  __m512i x[4];
+  for (uint32_t part = 0; part < c->parts; part++) {
+    const uint32_t g = c->groups[part] - c->groups[0];
+    if (g % 16 == 0 && (part == 0 || c->groups[part] != c->groups[part - 1]))
+      transpose(scales, g, c->groups[c->parts - 1] - c->groups[part] + 1, x);
+    const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
+    store512(c->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
+  }
+}
+
+/// How sums meet scales: not at all, those that fit int16, any.
+enum scaling { NONE, HALVES, WHOLE };
+
+/// Adds the chunk's products with `tokens` tokens to sums[token].
+CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
+                              __m512i *sums) {
+  const int32_t *first = &c->q[i / TILE][0][i % TILE];
+  const uint8_t *panel = c->panel[0];
+  const int32_t(*corrections)[CHUNK] = &c->corrections[i];
+  uint32_t b = 0;
+  for (uint32_t g = 0; g < c->parts; g++) {
+    __m512i lanes[TILE];
+    const size_t start = c->starts[g];
+    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][start]);
+    for (const uint32_t end = c->ends[g]; b < end; b++, panel += 8 * 64) {
+      const int32_t *q = first + (size_t)c->places[b] * (8 * TILE);
+      CURTA_UNROLL for (int j = 0; j < 8; j++) {
+        const __m512i u = load512(panel + 64 * j);
+        CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] =
+            _mm512_dpbusd_epi32(lanes[t], u, spread32(q + TILE * j + t));
+      }
+    }
+    if (scaling == HALVES) {
+      const __m512i scale = load512(c->scales[g]);
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_dpwssd_epi32(sums[t], lanes[t], scale);
+    } else if (scaling == WHOLE) {
+      const __m512i scale = load512(c->scales[g]);
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_add_epi32(sums[t], _mm512_mullo_epi32(lanes[t], scale));
+    } else {
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
+          _mm512_add_epi32(sums[t], lanes[t]);
+    }
+  }
+}
+
+/// Where the sums of a panel go: int32 in z while chunks are added, or int64.
+typedef struct {
+  int32_t *z; // of the panel's first row and the tile's first token
+  size_t z_stride;
+  int64_t (*wide)[PANEL]; // or NULL
+  __mmask16 rows;
+  int first, last; // chunk
+} sink;
+
+/// round(x * m, shift) of eight.
+CURTA_AVX512_INLINE __m256i finished(__m512i x, const uint16_t *mantissas, __mmask8 rows,
+                                     const curta_weight *w) {
+  const __m512i m = _mm512_cvtepu16_epi64(_mm_maskz_loadu_epi16(rows, mantissas));
+  const __m512i half = _mm512_set1_epi64(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
+  const __m512i y = _mm512_add_epi64(_mm512_mullo_epi64(x, m), half);
+  return _mm512_cvtepi64_epi32(_mm512_sra_epi64(y, _mm_cvtsi32_si128((int32_t)w->shift)));
+}
+
+CURTA_AVX512_INLINE void finish(const curta_weight *w, uint32_t n, __m512i low, __m512i high,
+                                __mmask16 rows, int32_t *z) {
+  const uint16_t *m = w->mantissas + n;
+  const __m256i a = finished(low, m, (__mmask8)rows, w);
+  const __m256i b = finished(high, m + 8, (__mmask8)(rows >> 8), w);
+  _mm512_mask_storeu_epi32(z, rows, _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
+}
+
+/// A tile from the i-th token on of those that share the chunk.
+CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
+                                  enum scaling scaling, const sink *to) {
+  __m512i sums[TILE];
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
+  tile(c, i, tokens, scaling, sums);
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) {
+    int32_t *z = to->z + (i + k) * to->z_stride;
+    if (to->wide) {
+      int64_t *wide = to->wide[i + k];
+      const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sums[k]));
+      const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sums[k], 1));
+      store512(wide, to->first ? low : _mm512_add_epi64(low, load512(wide)));
+      store512(wide + 8, to->first ? high : _mm512_add_epi64(high, load512(wide + 8)));
+      if (to->last)
+        finish(c->w, n, load512(wide), load512(wide + 8), to->rows, z);
+    } else {
+      __m512i sum = sums[k];
+      if (!to->first)
+        sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
+      if (to->last)
+        finish(c->w, n, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sum)),
+               _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sum, 1)), to->rows, z);
+      else
+        _mm512_mask_storeu_epi32(z, to->rows, sum);
+    }
+  }
+}
+
+typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, const sink *to);
+
+#define TILE_OF(name, tokens, scaling)                                                             \
+  CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t i, const sink *to) {          \
+    run_tile(c, n, i, tokens, scaling, to);                                                        \
+  }
+TILE_OF(none_12, 12, NONE)
+TILE_OF(none_4, 4, NONE)
+TILE_OF(none_1, 1, NONE)
+TILE_OF(halves_12, 12, HALVES)
+TILE_OF(halves_4, 4, HALVES)
+TILE_OF(halves_1, 1, HALVES)
+TILE_OF(whole_12, 12, WHOLE)
+TILE_OF(whole_4, 4, WHOLE)
+TILE_OF(whole_1, 1, WHOLE)
+
+/// Packs up to four tokens; the last one is repeated.
+CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens) {
+  const int8_t *q[4];
+  for (uint32_t k = 0; k < 4; k++)
+    q[k] =
+        c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
+  // Rows of codes are padded to 64.
+  for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
+    int32_t(*out)[TILE] = &c->q[i / TILE][at / 4];
+    const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
+    const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
+    const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+    const __m512i de0 = _mm512_unpacklo_epi32(d, e), de1 = _mm512_unpackhi_epi32(d, e);
+    const __m512i x[4] = {_mm512_unpacklo_epi64(ab0, de0), _mm512_unpackhi_epi64(ab0, de0),
+                          _mm512_unpacklo_epi64(ab1, de1), _mm512_unpackhi_epi64(ab1, de1)};
+    CURTA_UNROLL for (int j = 0; j < 4; j++) {
+      store128(&out[j][i % TILE], _mm512_castsi512_si128(x[j]));
+      store128(&out[4 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 1));
+      store128(&out[8 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 2));
+      store128(&out[12 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 3));
+    }
+  }
+}
+
+/// The parts of a chunk and what their lanes begin at.
+CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int nibbles,
+                                     uint32_t t, uint32_t tokens) {
+  const curta_weight *w = c->w;
+  const int32_t bias = nibbles ? 8 : 128;
+  c->first = first;
+  c->blocks = blocks;
+  c->parts = 0;
+  for (uint32_t b = 0; b < blocks;) {
+    const uint32_t group = w->groups > 1 ? (first + b) / w->group_blocks : 0;
+    const uint32_t end = group + 1 < w->groups ? (group + 1) * w->group_blocks - first : blocks;
+    c->groups[c->parts] = group;
+    c->starts[c->parts] = c->parts;
+    b = w->mask_starts || (w->group_scales && nibbles) ? b + 1
+        : w->group_scales                              ? least(end, blocks)
+                                                       : blocks;
+    c->ends[c->parts++] = b;
+  }
+  for (uint32_t b = 0; b < blocks; b++)
+    c->places[b] = b;
+  const __mmask16 there = (__mmask16)((1u << blocks) - 1);
+  for (uint32_t i = 0; i < tokens; i++) {
+    const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    if (c->parts == blocks) {
+      const __m512i wide = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums));
+      store512(c->corrections[i], _mm512_mullo_epi32(wide, _mm512_set1_epi32(-bias)));
+      continue;
+    }
+    for (uint32_t g = 0, b = 0; g < c->parts; g++) {
+      int32_t sum = 0;
+      for (; b < c->ends[g]; b++)
+        sum += sums[b];
+      c->corrections[i][g] = -bias * sum;
+    }
+  }
+  for (uint32_t i = 0; i < tokens; i += 4)
+    pack_tokens(c, t, i, least(tokens - i, 4));
+}
+
+void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
+  const uint32_t blocks = (w->columns + 31) / 32;
+  const int scaled = w->group_scales != 0;
+  const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
+  const uint32_t together = narrow ? TOKENS : WIDE_TOKENS;
+  const uint32_t slab_rows = (narrow ? SLAB : WIDE_SLAB) * PANEL;
+  static some_tokens *const tiles[3][3] = {
+      {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
+  some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
+  int64_t wide[WIDE_SLAB + 1][WIDE_TOKENS][PANEL];
+  chunk c;
+  c.w = w;
+  c.x = x;
+  for (uint32_t slab = n0; slab < n1; slab = least(slab + slab_rows, n1)) {
+    const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
+    for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+      tokens = least(t1 - t, together);
+      for (uint32_t b = 0; b < blocks; b += CHUNK) {
+        begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
+        // A masked panel stays in one strip.
+        for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
+          rows = least(slab_end - n, w->mask_starts ? PANEL - n % PANEL : PANEL);
+          pack(&c, nibbles, n, n + rows);
+          const sink to = {z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[panel],
+                           (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
+          uint32_t i = 0;
+          for (; i + 12 <= tokens; i += 12)
+            run[0](&c, n, i, &to);
+          for (; i + 4 <= tokens; i += 4)
+            run[1](&c, n, i, &to);
+          for (; i < tokens; i++)
+            run[2](&c, n, i, &to);
+        }
+      }
+    }
+  }
+}
+
+/// The way that suits the tensor and the number of tokens; offsets and odd groups are AVX2's.
+static int fits(const curta_weight *w, uint32_t tokens, int nibbles) {
+  if (w->group_offsets)
+    return 0;
+  return tokens >= 4 ? 1 : !w->mask_starts && curta_vnni_takes_rows(w, nibbles) ? 2 : 0;
+}
+
+void curta_product_nibbles__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                       uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                       size_t z_stride) {
+  const int way = fits(w, t1 - t0, 1);
+  if (way == 0)
+    curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+  else
+    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 1);
+}
+
+void curta_product_bytes__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                     uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                     size_t z_stride) {
+  const int way = fits(w, t1 - t0, 0);
+  if (way == 0)
+    curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+  else
+    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 0);
+}
+
+#endif

@@ -1,0 +1,307 @@
+// Products of grid tensors with AVX-512 VNNI for one token: each row once, as it lies in memory.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A span is 64 bytes of a row: four blocks of nibbles (their 16 low codes each, then their 16 high
+// ones) or two blocks of bytes. The token's codes are laid in that order first.
+//
+// Proof that no lane overflows: nibbles are u = c + 8 <= 15. A span adds abs <= 8 * 15 * 127 * 255
+// to an int32 lane, a chunk of 64 spans 248 716 800 < 2^28; the correction, sum of s * (sum of q),
+// adds two groups a step: 32 groups * 4064 * 255 < 2^25 a chunk's lane at most, times 8 < 2^28.
+// Bytes are u = c + 128 <= 255: modulo 2^32, as the lanes' sum is taken after the correction, -128
+// * (sum of q) of each span, which makes a lane's span the sum of four c * q: abs <= 4 * 127 * 127
+// * 255, and 64 of them 1 052 901 120 < 2^31.
+
+#include "../kernels.h"
+#include "vnni.h"
+
+#if defined(__x86_64__)
+#include "../avx512.h"
+
+enum {
+  SLAB = 64,  // rows whose sums wait for the next chunk
+  SPANS = 64, // in a chunk at most
+  SUMS = 256, // groups in a chunk at most
+};
+
+/// A chunk of the columns of one token.
+typedef struct {
+  const curta_weight *w;
+  size_t first;                      // byte of a row
+  uint32_t bytes;                    // of a row in the chunk
+  uint32_t group;                    // that the first column is in
+  uint32_t groups;                   // that have columns in the chunk
+  int64_t sum;                       // of all codes
+  int16_t sums[SUMS + 32];           // of the codes of each group, then zeros
+  _Alignas(64) int8_t q[SPANS][128]; // codes in the order of a span
+} chunk;
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// How the groups lie in a span.
+enum pattern { PLAIN, ONE, TWO, FOUR };
+
+/// Bytes of scales to int16 or int32 lanes: byte k of a shuffle for four or two of them.
+#define HALF(k) (int64_t)(0x8000800080008000 | (uint64_t)(k)*0x0001000100010001)
+#define WORD(k) (int64_t)(0x8080800080808000 | (uint64_t)(k)*0x0000000100000001)
+
+/// The order of the scales of two spans, packed as VPACKSSDW does: four blocks of each in turn.
+CURTA_AVX512_INLINE __m512i packed_order(enum pattern pattern) {
+  if (pattern == FOUR)
+    return _mm512_setr_epi64(HALF(0), HALF(4), HALF(1), HALF(5), HALF(2), HALF(6), HALF(3),
+                             HALF(7));
+  if (pattern == TWO)
+    return _mm512_setr_epi64(HALF(0), HALF(2), HALF(0), HALF(2), HALF(1), HALF(3), HALF(1),
+                             HALF(3));
+  return _mm512_setr_epi64(HALF(0), HALF(1), HALF(0), HALF(1), HALF(0), HALF(1), HALF(0), HALF(1));
+}
+
+/// The order of the scales of one span of bytes, of which the first is byte k.
+CURTA_AVX512_INLINE __m512i byte_order(enum pattern pattern, int k) {
+  if (pattern == TWO)
+    return _mm512_setr_epi64(WORD(2 * k), WORD(2 * k), WORD(2 * k), WORD(2 * k), WORD(2 * k + 1),
+                             WORD(2 * k + 1), WORD(2 * k + 1), WORD(2 * k + 1));
+  return _mm512_set1_epi64(WORD(k));
+}
+
+/// Scales of two spans in all int64 lanes: of the groups g and g1, or of all from g on.
+CURTA_AVX512_INLINE __m512i scales_of(const uint8_t *scales, uint32_t g, uint32_t g1,
+                                      uint32_t groups, int last, int per_pair) {
+  uint64_t few = 0;
+  if (per_pair == 0)
+    few = scales[g] | (uint64_t)scales[g1 < groups ? g1 : g] << 8;
+  else if (last)
+    few = (uint64_t)_mm_cvtsi128_si64(
+        _mm_maskz_loadu_epi8((__mmask16)((1u << least(groups - g, 8)) - 1), scales + g));
+  else
+    __builtin_memcpy(&few, scales + g, per_pair == 8 ? 8 : 4);
+  return _mm512_set1_epi64((int64_t)few);
+}
+
+/// Sum of scale * (sum of q) over the groups of the chunk, in lanes.
+CURTA_AVX512_INLINE __m512i group_sums(const chunk *c, const uint8_t *scales) {
+  __m512i lanes = _mm512_setzero_si512();
+  for (uint32_t g = 0; g < c->groups; g += 32) {
+    const uint32_t left = least(c->groups - g, 32);
+    const __mmask32 there = left == 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
+    const __m512i s = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(there, scales + g));
+    lanes = _mm512_add_epi32(lanes, _mm512_madd_epi16(s, load512(c->sums + g)));
+  }
+  return lanes;
+}
+
+/// The products of a span of nibbles with the codes `low` and `high`, added to lanes.
+CURTA_AVX512_INLINE __m512i nibble_span(__m512i lanes, __m512i x, __m512i low, __m512i high) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  lanes = _mm512_dpbusd_epi32(lanes, _mm512_and_si512(x, nibble), low);
+  return _mm512_dpbusd_epi32(lanes, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble), high);
+}
+
+CURTA_AVX512_INLINE __m512i byte_span(__m512i lanes, __m512i x, __m512i q) {
+  return _mm512_dpbusd_epi32(lanes, _mm512_xor_si512(x, _mm512_set1_epi8(-128)), q);
+}
+
+/// Adds two spans x0 and x1 with their codes q.
+CURTA_AVX512_INLINE __m512i two_spans(__m512i lanes, __m512i x0, __m512i x1, const __m512i *q,
+                                      __m512i scales, int nibbles, enum pattern pattern) {
+  const __m512i zero = _mm512_setzero_si512();
+  if (nibbles && !pattern)
+    return nibble_span(nibble_span(lanes, x0, q[0], q[1]), x1, q[2], q[3]);
+  if (nibbles) {
+    const __m512i a = nibble_span(zero, x0, q[0], q[1]), b = nibble_span(zero, x1, q[2], q[3]);
+    return _mm512_dpwssd_epi32(lanes, _mm512_packs_epi32(a, b),
+                               _mm512_shuffle_epi8(scales, packed_order(pattern)));
+  }
+  if (!pattern)
+    return byte_span(byte_span(lanes, x0, q[0]), x1, q[2]);
+  const __m512i a = _mm512_mullo_epi32(byte_span(zero, x0, q[0]),
+                                       _mm512_shuffle_epi8(scales, byte_order(pattern, 0)));
+  const __m512i b = _mm512_mullo_epi32(byte_span(zero, x1, q[2]),
+                                       _mm512_shuffle_epi8(scales, byte_order(pattern, 1)));
+  return _mm512_add_epi32(lanes, _mm512_add_epi32(a, b));
+}
+
+/// The first bytes of a span, all of them or none.
+CURTA_AVX512_INLINE __m512i span_of(const uint8_t *p, uint32_t left) {
+  const __mmask64 there = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
+  return _mm512_maskz_loadu_epi8(there, p);
+}
+
+/// Sums of the lanes of four rows; those of int32 are taken modulo 2^32.
+CURTA_AVX512_INLINE void add_up(const __m512i *lanes, int wide, int64_t *totals) {
+  __m256i x[4];
+  for (int r = 0; r < 4; r++) {
+    const __m512i all = wide ? widened512(lanes[r]) : lanes[r];
+    const __m256i low = _mm512_castsi512_si256(all), high = _mm512_extracti64x4_epi64(all, 1);
+    x[r] = wide ? _mm256_add_epi64(low, high) : _mm256_add_epi32(low, high);
+    if (wide)
+      totals[r] = sum_of_i64(x[r]);
+  }
+  if (wide)
+    return;
+  const __m256i both =
+      _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]));
+  store256(totals, _mm256_cvtepi32_epi64(_mm_add_epi32(low128(both), high128(both))));
+}
+
+/// Sums of scale * code * q of the chunk for one to four rows. Constants: nibbles, pattern.
+CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t rows,
+                             enum pattern pattern, int64_t *totals) {
+  const curta_weight *w = c->w;
+  const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes + c->first;
+  const uint8_t *scales = pattern ? w->group_scales + (size_t)n * w->groups + c->group : 0;
+  // Groups in two spans, or spans in a group.
+  const int per_pair = !pattern || pattern == ONE ? 0 : pattern == FOUR ? 8 : 4;
+  const uint32_t spans_of = w->groups == 1 ? UINT32_MAX : w->group_blocks / (nibbles ? 4 : 2);
+  __m512i lanes[4];
+  for (uint32_t r = 0; r < 4; r++)
+    lanes[r] = _mm512_setzero_si512();
+  for (uint32_t r = 0; r < rows; r++) {
+    __m512i sum = _mm512_setzero_si512();
+    const uint8_t *from = row + (size_t)r * w->row_bytes;
+    const uint8_t *s = pattern ? scales + (size_t)r * w->groups : 0;
+    uint32_t g = 0, in_group = 0;
+    for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128, from += 128) {
+      const uint32_t left = c->bytes - at;
+      uint32_t g1 = g;
+      if (pattern == ONE) {
+        const uint32_t ends = ++in_group == spans_of;
+        in_group = ends ? 0 : in_group;
+        g1 += ends;
+      }
+      const __m512i q[4] = {load512(c->q[i]), load512(c->q[i] + 64), load512(c->q[i + 1]),
+                            load512(c->q[i + 1] + 64)};
+      __m512i few = _mm512_setzero_si512();
+      if (left >= 128) {
+        if (pattern)
+          few = scales_of(s, g, g1, c->groups, 0, per_pair);
+        sum = two_spans(sum, load512(from), load512(from + 64), q, few, nibbles, pattern);
+      } else {
+        if (pattern)
+          few = scales_of(s, g, g1, c->groups, 1, per_pair);
+        sum =
+            two_spans(sum, span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
+                      q, few, nibbles, pattern);
+      }
+      g = g1 + (uint32_t)per_pair;
+      if (pattern == ONE && ++in_group == spans_of) {
+        in_group = 0;
+        g++;
+      }
+    }
+    lanes[r] = sum;
+  }
+  const int64_t bias = nibbles ? 8 : 128;
+  const int wide = pattern && !nibbles;
+  __m512i biases[4];
+  if (pattern)
+    for (uint32_t r = 0; r < rows; r++) {
+      biases[r] = group_sums(c, scales + (size_t)r * w->groups);
+      if (!wide)
+        lanes[r] = _mm512_sub_epi32(lanes[r], _mm512_slli_epi32(biases[r], 3));
+    }
+  add_up(lanes, wide, totals);
+  for (uint32_t r = 0; r < rows; r++) {
+    if (wide)
+      totals[r] -= bias * _mm512_reduce_add_epi32(biases[r]);
+    else if (!pattern) // abs of the difference < 2^31
+      totals[r] = (int32_t)(uint32_t)((uint64_t)totals[r] - (uint64_t)(bias * c->sum));
+  }
+}
+
+typedef void some_rows(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals);
+
+#define ROWS(name, nibbles, pattern)                                                               \
+  CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals) {      \
+    dot(c, n, nibbles, rows, pattern, totals);                                                     \
+  }
+ROWS(nibbles_plain, 1, PLAIN)
+ROWS(nibbles_one, 1, ONE)
+ROWS(nibbles_two, 1, TWO)
+ROWS(nibbles_four, 1, FOUR)
+ROWS(bytes_plain, 0, PLAIN)
+ROWS(bytes_one, 0, ONE)
+ROWS(bytes_two, 0, TWO)
+
+/// How the groups of a tensor lie in spans, or -1 when they do not.
+static int pattern_of(const curta_weight *w, int nibbles) {
+  const uint32_t span = nibbles ? 4 : 2, blocks = w->group_blocks;
+  if (!w->group_scales)
+    return PLAIN;
+  if (w->groups == 1 || blocks % span == 0)
+    return blocks <= 8 ? ONE : -1;
+  return span % blocks ? -1 : span / blocks == 4 ? FOUR : TWO;
+}
+
+int curta_vnni_takes_rows(const curta_weight *w, int nibbles) {
+  return pattern_of(w, nibbles) >= 0;
+}
+
+CURTA_AVX512 static void begin_chunk(chunk *c, const curta_codes *x, uint32_t t, uint32_t block,
+                                     uint32_t blocks, int nibbles) {
+  const curta_weight *w = c->w;
+  const int8_t *q = x->codes + (size_t)t * x->stride + (size_t)block * 32;
+  const int16_t *sums = x->sums + (size_t)t * (x->stride / 32) + block;
+  c->first = (size_t)block * (nibbles ? 16 : 32);
+  c->bytes = blocks * (nibbles ? 16 : 32);
+  c->sum = 0;
+  for (uint32_t b = 0; b < blocks; b++)
+    c->sum += sums[b];
+  c->group = w->groups > 1 ? block / w->group_blocks : 0;
+  c->groups = 0;
+  if (w->group_scales)
+    for (uint32_t b = 0; b < blocks; c->groups++) {
+      int32_t sum = 0; // abs <= 8 * 4064
+      for (uint32_t i = 0; i < w->group_blocks && b < blocks; i++)
+        sum += sums[b++];
+      c->sums[c->groups] = (int16_t)sum;
+    }
+  for (uint32_t g = c->groups; g < (c->groups + 31) / 32 * 32; g++)
+    c->sums[g] = 0;
+  int8_t *out = c->q[0];
+  for (uint32_t b = 0; b < blocks; b++, q += 32) {
+    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b / 2 * 128 + b % 2 * 32);
+    store128(low, load128(q));
+    store128(low + (nibbles ? 64 : 16), load128(q + 16));
+  }
+  const __m128i zero = _mm_setzero_si128(); // up to two whole spans
+  for (uint32_t b = blocks; b % (nibbles ? 8 : 4); b++) {
+    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b / 2 * 128 + b % 2 * 32);
+    store128(low, zero);
+    store128(low + (nibbles ? 64 : 16), zero);
+  }
+}
+
+void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                     uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
+  static some_rows *const each[2][4] = {{bytes_plain, bytes_one, bytes_two},
+                                        {nibbles_plain, nibbles_one, nibbles_two, nibbles_four}};
+  some_rows *const some = each[nibbles != 0][pattern_of(w, nibbles)];
+  const uint32_t blocks = (w->columns + 31) / 32;
+  const uint32_t most = SPANS * (nibbles ? 4 : 2); // blocks in a chunk
+  const int64_t half = w->shift ? (int64_t)1 << (w->shift - 1) : 0;
+  chunk c;
+  c.w = w;
+  for (uint32_t t = t0; t < t1; t++)
+    for (uint32_t slab = n0; slab<n1; slab = blocks> most ? least(n1 - slab, SLAB) + slab : n1) {
+      const uint32_t end = blocks > most ? least(n1 - slab, SLAB) + slab : n1;
+      int64_t totals[SLAB];
+      int32_t *out = z + (size_t)t * z_stride;
+      for (uint32_t b = 0; b < blocks; b += most) {
+        begin_chunk(&c, x, t, b, least(blocks - b, most), nibbles);
+        for (uint32_t n = slab; n < end;) {
+          const uint32_t rows = least(end - n, 4);
+          int64_t part[4];
+          some(&c, n, rows, part);
+          for (uint32_t r = 0; r < rows; r++, n++) {
+            const int64_t sum = part[r] + (b ? totals[n - slab] : 0);
+            if (b + most < blocks)
+              totals[n - slab] = sum;
+            else
+              out[n - n0] = (int32_t)((sum * w->mantissas[n] + half) >> w->shift);
+          }
+        }
+      }
+    }
+}
+
+#endif

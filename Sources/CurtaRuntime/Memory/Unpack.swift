@@ -1,0 +1,49 @@
+// Packed codes of 2, 3, 5, 6 or 7 bits to one signed byte each.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Expands `blocks` blocks of 32 codes of `bits` bits: their fields of 4, of 2 and of 1 bits lie in
+/// 16, 8 and 4 bytes after each other. Eight codes go through a word at once.
+func unpackBlocks(
+  _ blocks: Int, bits: UInt64, from packed: UnsafeRawPointer, to out: UnsafeMutableRawPointer
+) {
+  let ones: UInt64 = 0x0101_0101_0101_0101
+  let zero = ones << (bits - 1)
+  var source = packed
+  var target = out
+  for _ in 0..<blocks {
+    // Eight codes in each word; no field reaches into the next byte.
+    var words = InlineArray<4, UInt64>(repeating: 0)
+    var low: UInt64 = 0
+    if bits & 4 != 0 {
+      for half in 0..<2 {
+        let x = UInt64(
+          littleEndian: source.loadUnaligned(fromByteOffset: 8 * half, as: UInt64.self))
+        words[half] = x & (ones &* 15)
+        words[2 + half] = (x &>> 4) & (ones &* 15)
+      }
+      source += 16
+      low = 4
+    }
+    if bits & 2 != 0 {
+      let x = UInt64(littleEndian: source.loadUnaligned(as: UInt64.self))
+      for i in 0..<4 { words[i] |= ((x &>> UInt64(2 * i)) & (ones &* 3)) &<< low }
+      source += 8
+      low += 2
+    }
+    if bits & 1 != 0 {
+      let x = UInt64(UInt32(littleEndian: source.loadUnaligned(as: UInt32.self)))
+      for i in 0..<4 {
+        let first = (x &>> UInt64(2 * i)) & 0x0101_0101
+        let second = (x &>> UInt64(2 * i + 1)) & 0x0101_0101
+        words[i] |= (first | second &<< 32) &<< low
+      }
+      source += 4
+    }
+    // Less zero in each byte: with 128 added first, and taken away after, none borrows.
+    for i in 0..<4 {
+      let code = ((words[i] | ones &* 128) &- zero) ^ (ones &* 128)
+      target.storeBytes(of: code.littleEndian, toByteOffset: 8 * i, as: UInt64.self)
+    }
+    target += 32
+  }
+}
