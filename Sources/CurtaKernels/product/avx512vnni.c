@@ -221,13 +221,10 @@ CURTA_AVX512_INLINE void finish(const curta_weight *w, uint32_t n, __m512i low, 
   _mm512_mask_storeu_epi32(z, rows, _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
 }
 
-/// A tile from the i-th token on of those that share the chunk.
-CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
-                                  enum scaling scaling, const sink *to) {
-  __m512i sums[TILE];
-  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
-  tile(c, i, tokens, scaling, sums);
-  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) {
+/// Brings the sums of the tokens from i on to where they go.
+CURTA_AVX512 static void deliver(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
+                                 const __m512i *sums, const sink *to) {
+  for (uint32_t k = 0; k < tokens; k++) {
     int32_t *z = to->z + (i + k) * to->z_stride;
     if (to->wide) {
       int64_t *wide = to->wide[i + k];
@@ -248,6 +245,17 @@ CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32
         _mm512_mask_storeu_epi32(z, to->rows, sum);
     }
   }
+}
+
+/// A tile from the i-th token on of those that share the chunk.
+CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
+                                  enum scaling scaling, const sink *to) {
+  __m512i sums[TILE];
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
+  tile(c, i, tokens, scaling, sums);
+  __m512i copy[TILE]; // what has an address is not kept in registers
+  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) copy[k] = sums[k];
+  deliver(c, n, i, tokens, copy, to);
 }
 
 typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, const sink *to);

@@ -178,9 +178,8 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
       } else {
         if (pattern)
           few = scales_of(s, g, g1, c->groups, 1, per_pair);
-        sum =
-            two_spans(sum, span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
-                      q, few, nibbles, pattern);
+        sum = two_spans(sum, span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64), q,
+                        few, nibbles, pattern);
       }
       g = g1 + (uint32_t)per_pair;
       if (pattern == ONE && ++in_group == spans_of) {
