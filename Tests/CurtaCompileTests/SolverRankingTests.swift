@@ -33,7 +33,11 @@ private final class Moments {
         let logits = writer.forward(tokens: [tokens.last!], outputs: 1, state: &state)
         var chance = Double.random(in: 0..<1, using: &generator)
         let odds = logSoftmax(logits.row(0)).map { exp($0) }
-        tokens.append(Int32(odds.firstIndex { (chance -= $0, chance < 0).1 } ?? 0))
+        let next = odds.firstIndex { odd in
+          chance -= odd
+          return chance < 0
+        }
+        tokens.append(Int32(next ?? 0))
       }
       var reader = FloatDecoder(weights, transform: record)
       var fresh = FloatDecoderState(weights.description)

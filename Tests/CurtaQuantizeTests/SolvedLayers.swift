@@ -23,11 +23,11 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   let error: Double
   /// The error of GPTQ's codes.
   let gptq: Double
-  let gptq_codes: [Int8]
+  let gptqCodes: [Int8]
   /// After 8 sweeps of coordinate descent from there.
   let descent: Double
   /// The least error of GPTQ's codes with any real scales and offsets.
-  let scales_after_gptq: Double
+  let scalesAfterGptq: Double
 
   var testDescription: String { name }
 
@@ -35,7 +35,9 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
     struct File: Decodable { let cases: [SolvedLayer] }
     let place = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     let data = try! Data(contentsOf: place.appendingPathComponent("Reference/solved.json"))
-    return try! JSONDecoder().decode(File.self, from: data).cases
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try! decoder.decode(File.self, from: data).cases
   }()
 
   var matrix: Matrix { Matrix(rows: rows, columns: columns, values: weights) }

@@ -23,7 +23,7 @@ import Testing
     #expect(hessian.damping == 0.01)
     let block = RowBlock(layer.tensor, layer.matrix, hessian, rows: 0..<layer.rows)
     GPTQ.solve(block, hessian)
-    #expect(block.part(hessian).codes == layer.gptq_codes)
+    #expect(block.part(hessian).codes == layer.gptqCodes)
     var tensor = layer.tensor
     tensor.solve(layer.matrix, hessian, [.gptq])
     #expect(tensor.outputError(of: layer.matrix, hessian) <= layer.gptq * (1 + 1e-6))
@@ -44,14 +44,14 @@ import Testing
   func scalesAreThoseOfLeastSquares(_ layer: SolvedLayer) throws {
     let hessian = try SolverHessian(layer.hessian())
     var start = layer.tensor
-    start.codes = layer.gptq_codes
+    start.codes = layer.gptqCodes
     let block = RowBlock(start, layer.matrix, hessian, rows: 0..<layer.rows)
     ScaleFit.solve(block, hessian)
     let error = block.errors(hessian).reduce(0, +)
-    #expect(error >= layer.scales_after_gptq * (1 - 1e-6))
-    #expect(error <= layer.scales_after_gptq * 1.01)
+    #expect(error >= layer.scalesAfterGptq * (1 - 1e-6))
+    #expect(error <= layer.scalesAfterGptq * 1.01)
     let part = block.part(hessian)
-    #expect(part.codes == layer.gptq_codes)
+    #expect(part.codes == layer.gptqCodes)
     var best = start
     best.mantissas = part.mantissas
     best.groupScales = part.groupScales

@@ -99,8 +99,8 @@ extension OpWork {
 extension curta_weight {
   /// Products of codes that one row of an input takes.
   var products: Int64 {
-    guard let mask_starts else { return Int64(rows) * Int64(columns) }
+    guard let starts = mask_starts else { return Int64(rows) * Int64(columns) }
     let strips = Int((rows + (TensorMask.stripRows - 1)) / TensorMask.stripRows)
-    return Int64(mask_starts[strips]) * Int64(TensorMask.stripRows * 32)
+    return Int64(starts[strips]) * Int64(TensorMask.stripRows * 32)
   }
 }
