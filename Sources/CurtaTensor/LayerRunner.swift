@@ -167,7 +167,7 @@ extension Matrix {
   }
 
   /// All rows but the first `count`.
-  package func dropping(_ count: Int) -> Matrix {
+  public func dropping(_ count: Int) -> Matrix {
     count == 0
       ? self
       : Matrix(rows: rows - count, columns: columns, values: Array(values[(count * columns)...]))
