@@ -60,7 +60,8 @@ if !embedded {
     .target(
       name: "CurtaEvaluate",
       dependencies: [
-        "CurtaCompile", "CurtaImport", "CurtaTensor", "CurtaRuntime", "CurtaPlatform",
+        "CurtaCompile", "CurtaImport", "CurtaQuantize", "CurtaTensor", "CurtaRuntime",
+        "CurtaPlatform",
         "CImageFiles",
       ]),
   ]

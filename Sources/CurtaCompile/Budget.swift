@@ -1,7 +1,7 @@
 // Which bits each tensor gets, so that a file of a given size loses least.
 // SPDX-License-Identifier: Apache-2.0
 
-import CurtaFormat
+import CurtaImport
 import CurtaQuantize
 import CurtaTensor
 
@@ -25,6 +25,9 @@ struct BudgetPlan {
   let parameters: Int
   /// Losses at the recipe's choices, by the name of the tensor.
   let losses: [String: [Double]]
+
+  /// Bytes of header, metadata and program, about.
+  static let overhead = 16_384
 
   /// The recipe with a rule of its own for each of those tensors. Throws `ConversionError`.
   func recipe(for budget: Budget) throws(ConversionError) -> Recipe {
@@ -78,35 +81,36 @@ struct BudgetPlan {
   private static func bytes(_ tensor: PlannedTensor, _ rule: TensorRule?) -> Int {
     let streams = rule.map { $0.bits == 16 ? 2 : $0.group == 0 ? 2 : 3 } ?? 1
     let own = rule?.byteSize(rows: tensor.rows, columns: tensor.columns) ?? 4 * tensor.columns
-    // A stream begins at a multiple of 64, and has 48 bytes in the directory.
+    // A stream has 48 bytes in the directory, and begins at a multiple of 64; a tensor has 64.
     return own + streams * 80 + 64 + tensor.name.utf8.count
   }
 }
 
-extension Lowering {
-  /// The recipe with the bits of its choices shared out for `budget`.
+extension Recipe {
+  /// The recipe with the bits of its choices shared out; itself without a budget.
   ///
   /// Looks at up to four sequences of 256 tokens. All layers are in memory meanwhile. Throws what
   /// reading throws, `QuantizeError` and `ConversionError`.
-  static func allotted(
-    _ original: DecoderSource, _ recipe: Recipe, _ budget: Budget, sequences: [[Int32]],
-    otherBytes: Int, progress: (ConversionStage) -> Void
+  func allotted(
+    _ checkpoint: Checkpoint, _ budget: Budget?, _ calibration: CalibrationInput,
+    progress: (ConversionStage) -> Void
   ) throws -> Recipe {
-    let source = original.foldingNormBiases()
+    guard let budget else { return self }
+    let source = checkpoint.source.foldingNormBiases()
     let d = source.description
     let ends = try source.ends()
     let layers = try (0..<d.layers).map { try source.layer($0) }
     let held = DecoderSource(
       description: d, parameterCount: source.parameterCount, ends: { ends },
       layer: { layers[$0] })
-    let some = stride(from: 0, to: sequences.count, by: max(1, sequences.count / 4)).prefix(4)
-      .map { Array(sequences[$0].prefix(256)) }
+    let some = try evenly(4, of: CalibrationText.sequences(checkpoint, calibration))
+      .map { Array($0.prefix(256)) }
     let stack = LayerStack(held, ends, some)
     let inventory = TensorInventory(d)
-    let parts = inventory.layerParts.filter(\.isWeight)
-    let sensitivity = Sensitivity(stack: stack, rules: recipe.choices, clip: recipe.clip)
-    var losses = named(
-      try sensitivity.losses(of: parts) { progress(.measuring(layer: $0, count: d.layers)) }, parts)
+    let sensitivity = Sensitivity(stack: stack, rules: choices, clip: clip)
+    var losses = try sensitivity.losses(of: inventory.layerParts) {
+      progress(.measuring(layer: $0, count: d.layers))
+    }
     for part in [EndPart.embedding, .head] where part.isPresent(in: d) {
       let planned = part.planned(d, stack.spreading)
       losses[planned.name] = try sensitivity.losses(
@@ -119,41 +123,36 @@ extension Lowering {
       }
     }
     return try BudgetPlan(
-      planned: inventory.tensors, recipe: recipe, otherBytes: otherBytes,
+      planned: inventory.tensors, recipe: self,
+      otherBytes: BudgetPlan.overhead + tokenizerSection(of: checkpoint).count,
       parameters: source.parameterCount, losses: losses
     ).recipe(for: budget)
   }
-}
 
-extension VisionLowering {
-  /// The recipe with the bits of its choices shared out for `budget`, by up to 16 of the images.
-  static func allotted(
-    _ weights: VisionWeights, _ recipe: Recipe, _ budget: Budget, images: [[UInt8]],
+  /// The same of a vision transformer, by up to 16 of the images.
+  func allotted(
+    _ checkpoint: VisionCheckpoint, _ budget: Budget?, _ calibration: CalibrationInput,
     progress: (ConversionStage) -> Void
   ) throws -> Recipe {
+    guard let budget else { return self }
+    let weights = checkpoint.weights
     let vision = FoldedVision(weights)
-    let inputs = images.isEmpty ? VisionCalibration.drawn(vision.d) : images
-    let some = stride(from: 0, to: inputs.count, by: max(1, inputs.count / 16)).prefix(16)
-    let stack = LayerStack(weights, some.map { inputs[$0] })
+    let images = evenly(16, of: calibration.images ?? VisionCalibration.drawn(vision.d))
     let inventory = VisionInventory(vision)
-    let parts = inventory.layers.parts.filter(\.isWeight)
-    let losses = try Sensitivity(stack: stack, rules: recipe.choices, clip: recipe.clip).losses(
-      of: parts
-    ) { progress(.measuring(layer: $0, count: vision.d.body.layers)) }
+    let losses = try Sensitivity(
+      stack: LayerStack(weights, images), rules: choices, clip: clip
+    ).losses(of: inventory.layers.parts) {
+      progress(.measuring(layer: $0, count: vision.d.body.layers))
+    }
     return try BudgetPlan(
-      planned: inventory.tensors, recipe: recipe, otherBytes: fileOverhead,
-      parameters: weights.parameterCount, losses: named(losses, parts)
+      planned: inventory.tensors, recipe: self, otherBytes: BudgetPlan.overhead,
+      parameters: weights.parameterCount, losses: losses
     ).recipe(for: budget)
   }
 }
 
-/// Header, metadata, program.
-let fileOverhead = 16_384
-
-private func named(_ losses: [[[Double]]], _ parts: [LayerPart]) -> [String: [Double]] {
-  var result: [String: [Double]] = [:]
-  for (layer, losses) in losses.enumerated() {
-    for (part, losses) in zip(parts, losses) { result["layers.\(layer).\(part.rawValue)"] = losses }
-  }
-  return result
+/// At most `count` elements, evenly out of all.
+private func evenly<Element>(_ count: Int, of all: [Element]) -> [Element] {
+  let taken = min(count, all.count)
+  return (0..<taken).map { all[$0 * all.count / taken] }
 }

@@ -37,7 +37,7 @@ enum CalibrationText {
   /// no tokens.
   static func sequences(_ checkpoint: Checkpoint, _ input: CalibrationInput) throws -> [[Int32]] {
     let d = checkpoint.source.description
-    let length = min(CalibrationText.length, d.contextLength)
+    let length = max(1, min(CalibrationText.length, d.contextLength, input.tokens))
     let section = try tokenizerSection(of: checkpoint)
     guard !section.isEmpty else {
       return random(d.vocabularySize, count: max(1, input.tokens / length), length: length)

@@ -49,13 +49,18 @@ public struct Conversion: Sendable {
     self.codec = codec
   }
 
-  /// Sizes that the file will have before compression. Throws `ImportError`, `ConversionError`.
-  public func plan() throws -> ConversionPlan {
+  /// Sizes that the file will have before compression. Tensors are read only where there is a budget
+  /// to share out. Throws `ImportError`, `ConversionError`.
+  public func plan(progress: (ConversionStage) -> Void = { _ in }) throws -> ConversionPlan {
     if isVisionCheckpoint(source) {
-      return try ConversionPlan(vision.load(source), recipe: recipe)
+      let checkpoint = try vision.load(source)
+      return try ConversionPlan(
+        checkpoint,
+        recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress))
     }
+    let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     return try ConversionPlan(
-      loadCheckpoint(source, tokenizer: tokenizer, context: context), recipe: recipe)
+      checkpoint, recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress))
   }
 
   /// Converts and writes `output`, which appears whole or not at all.
@@ -132,15 +137,9 @@ public struct Conversion: Sendable {
   ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     let sequences =
-      recipe.isCalibrated || budget != nil
-      ? try CalibrationText.sequences(checkpoint, calibration) : []
-    var recipe = recipe
-    if let budget {
-      recipe = try Lowering.allotted(
-        checkpoint.source, recipe, budget, sequences: sequences,
-        otherBytes: tokenizer.count + fileOverhead, progress: progress)
-    }
+      recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
@@ -159,11 +158,7 @@ public struct Conversion: Sendable {
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
-    var recipe = recipe
-    if let budget {
-      recipe = try VisionLowering.allotted(
-        checkpoint.weights, recipe, budget, images: calibration.images ?? [], progress: progress)
-    }
+    let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     return try contents(
       checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec,
       images: calibration.images ?? [], progress: progress)

@@ -46,7 +46,8 @@ final class InputMoments {
     if let failure { throw failure }
     guard let site = site(of: role), let seen = moments[site] else { return nil }
     if let ready = prepared[site] { return ready }
-    let ready = try SolverHessian(seen)
+    // Solvers would otherwise fit the noise of few tokens.
+    let ready = try SolverHessian(seen.damped(by: 0.01))
     prepared[site] = ready
     return ready
   }

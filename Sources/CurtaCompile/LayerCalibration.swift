@@ -3,7 +3,6 @@
 
 import CurtaQuantize
 import CurtaTensor
-import Dispatch
 
 /// The residual streams of all calibration inputs, on their way through a model.
 ///
@@ -44,17 +43,7 @@ struct LayerCalibration {
   mutating func advance(_ layer: DecoderLayer, _ index: Int, as tensors: [PackedTensor]) {
     var quantized = layer
     for (part, tensor) in zip(parts, tensors) { part.set(tensor.values, in: &quantized) }
-    let (runner, layer) = (running, quantized)
-    SingleThreadedBLAS.run {
-      streams.withUnsafeMutableBufferPointer { streams in
-        nonisolated(unsafe) let streams = streams
-        nonisolated(unsafe) let runner = runner
-        DispatchQueue.concurrentPerform(iterations: streams.count) { i in
-          var cache = LayerCache()
-          runner.run(layer, index, &streams[i], from: 0, &cache)
-        }
-      }
-    }
+    streams = running.run(quantized, index, over: streams)
   }
 
   /// Gathers the moments of the head's input.
@@ -62,5 +51,18 @@ struct LayerCalibration {
     moments.reset()
     for stream in streams { watching.headInput(stream, ends) }
     return moments
+  }
+}
+
+extension LayerRunner {
+  /// Several streams behind layer `index`, each from position 0, on all cores.
+  func run(_ layer: DecoderLayer, _ index: Int, over streams: [Matrix]) -> [Matrix] {
+    SingleThreadedBLAS.run {
+      concurrentMap(streams.count) { i in
+        var (stream, cache) = (streams[i], LayerCache())
+        run(layer, index, &stream, from: 0, &cache)
+        return stream
+      }
+    }
   }
 }

@@ -44,12 +44,9 @@ struct LayerStack {
     givesLogits = weights.description.hasHead
   }
 
-  /// A stream behind layer `index`.
-  func run(_ layer: DecoderLayer, _ index: Int, _ stream: Matrix) -> Matrix {
-    var stream = stream
-    var cache = LayerCache()
-    LayerRunner(d).run(layer, index, &stream, from: 0, &cache)
-    return stream
+  /// Streams behind layer `index`.
+  func run(_ layer: DecoderLayer, _ index: Int, over streams: [Matrix]) -> [Matrix] {
+    LayerRunner(d).run(layer, index, over: streams)
   }
 
   /// What other outputs lose: the mean KL divergence of rows of logits in nats; of features, the

@@ -30,7 +30,7 @@ extension LayerStack {
             weight: Spreading.turned(part.values(layer), block: planned.block), hessian: hessian,
             tokens: streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0))
       }
-      streams = streams.map { run(layer, index, $0) }
+      streams = run(layer, index, over: streams)
     }
     let masks = try BlockPruning(power: rule.power).select(tensors, density: rule.density)
     return Dictionary(zip(names, masks)) { first, _ in first }

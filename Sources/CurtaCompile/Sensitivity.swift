@@ -3,7 +3,6 @@
 
 import CurtaQuantize
 import CurtaTensor
-import Dispatch
 
 /// The losses of every weight of the layers at several rules, as far as a few inputs show them.
 ///
@@ -17,28 +16,30 @@ struct Sensitivity {
   let rules: [TensorRule]
   let clip: ClipSearch
 
-  /// [layer][part of `parts`][rule], in the units of `LayerStack.loss`.
+  /// [rule] of every weight among `parts` of every layer, by name, in the units of `LayerStack.loss`.
   ///
   /// Throws what reading a layer throws, and `QuantizeError`.
-  func losses(of parts: [LayerPart], progress: (Int) -> Void = { _ in }) throws -> [[[Double]]] {
+  func losses(of parts: [LayerPart], progress: (Int) -> Void = { _ in }) throws -> [String:
+    [Double]]
+  {
     let count = stack.d.layers
     var inputs = [stack.streams]
     for index in 0..<count {
       let layer = try stack.layer(index)
-      inputs.append(each(inputs[index]) { stack.run(layer, index, $0) })
+      inputs.append(stack.run(layer, index, over: inputs[index]))
     }
     let expected = inputs[count].map(stack.outputs)
     let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
 
-    var result: [[[Double]]] = []
+    var result: [String: [Double]] = [:]
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
       let moments = LayerCalibration(stack.d, inputs[index]).watch(layer, index)
-      var errors: [[Double]] = []
+      var errors: [(name: String, values: [Double])] = []
       var shares: [Double] = []
       var rounded = layer
-      for part in parts {
+      for part in parts where part.isWeight {
         let planned = part.planned(stack.d, stack.spreading, layer: index)
         let turned = Spreading.turned(part.values(layer), block: planned.block)
         guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
@@ -53,22 +54,21 @@ struct Sensitivity {
           own.append(grid.outputError(of: turned, hessian))
           if place == coarsest { probe = grid.dequantized() }
         }
-        errors.append(own)
+        errors.append((planned.name, own))
         let values = Spreading.turnedBack(probe, block: planned.block)
         var alone = layer
         part.setWeight(values, in: &alone)
         part.setWeight(values, in: &rounded)
         shares.append(
-          zip(each(inputs[index]) { stack.run(alone, index, $0) }, inputs[index + 1]).reduce(0) {
+          zip(stack.run(alone, index, over: inputs[index]), inputs[index + 1]).reduce(0) {
             $0 + squaredDistance($1.0, $1.1)
           })
       }
       let loss = try lossBehind(index, rounded, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
-      result.append(
-        zip(errors, shares).map { errors, share in
-          errors.map { loss * share / total * $0 / max(errors[coarsest], 1e-300) }
-        })
+      for ((name, errors), share) in zip(errors, shares) {
+        result[name] = errors.map { loss * share / total * $0 / max(errors[coarsest], 1e-300) }
+      }
     }
     return result
   }
@@ -91,8 +91,8 @@ struct Sensitivity {
     var (streams, others) = (stack.streams, other.streams)
     for index in 0..<stack.d.layers {
       let layer = try stack.layer(index)
-      streams = each(streams) { stack.run(layer, index, $0) }
-      others = each(others) { stack.run(layer, index, $0) }
+      streams = stack.run(layer, index, over: streams)
+      others = stack.run(layer, index, over: others)
     }
     let losses = zip(streams, others).map { stack.loss(other.outputs($1), stack.outputs($0)) }
     let loss = losses.reduce(0, +) / Double(max(losses.count, 1))
@@ -103,18 +103,15 @@ struct Sensitivity {
   private func lossBehind(
     _ index: Int, _ layer: DecoderLayer, _ streams: [Matrix], _ expected: [Matrix]
   ) throws -> Double {
-    var streams = each(streams) { stack.run(layer, index, $0) }
+    var streams = stack.run(layer, index, over: streams)
     for next in index + 1..<max(stack.d.layers, index + 1) {
       let layer = try stack.layer(next)
-      streams = each(streams) { stack.run(layer, next, $0) }
+      streams = stack.run(layer, next, over: streams)
     }
     let losses = zip(streams.map(stack.outputs), expected).map { stack.loss($0, $1) }
     return losses.reduce(0, +) / Double(max(losses.count, 1))
   }
 
-  private func each(_ streams: [Matrix], _ body: (Matrix) -> Matrix) -> [Matrix] {
-    SingleThreadedBLAS.run { concurrentMap(streams.count) { body(streams[$0]) } }
-  }
 }
 
 /// Σ (a − b)².

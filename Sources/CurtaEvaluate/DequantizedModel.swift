@@ -19,7 +19,7 @@ public struct DequantizedModel {
   public init(_ file: CurtaFile, like description: DecoderDescription) throws {
     let table = try file.tensors()
     var d = description.withoutNormBiases
-    d.spreadsRows = try file.program(table).op(0).operand(3) != 0
+    for index in 0..<table.count where try table[index].mask != nil { d.spreadsRows = false }
     let inventory = TensorInventory(d)
     let spreading = Spreading(d)
     guard Int(table.count) == inventory.tensors.count,

@@ -1,6 +1,7 @@
 // How well features tell classes apart: a linear classifier on them.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaQuantize
 import CurtaTensor
 
 /// A linear probe: ridge regression from features to classes (1 for an image's own, 0 for the others),
@@ -47,19 +48,22 @@ struct LinearProbe {
       }
     }
 
-    // Weights [width][kinds] solve (XᵀX + penalty) W = XᵀY; inverse factor: L⁻¹ of XᵀX + penalty = LLᵀ.
+    // Weights [width][kinds] are (XᵀX + penalty)⁻¹ XᵀY.
     let turned = LinearProbe.transposed(x)
     var gram = turned.times(x).values.map(Double.init)
     let penalty = max(0.1 * power / Double(width), 1e-12)
     for j in 0..<width { gram[j * width + j] += penalty }
-    let inverse = LinearProbe.inverseFactor(&gram, width)
-    let factor = Matrix(rows: width, columns: width, values: inverse.map(Float.init))
-    let z = x.times(transposed: factor)  // rows L⁻¹ x
-    let predicted = z.times(LinearProbe.transposed(z).times(y))
+    guard let inverse = symmetricInverse(gram, width) else { return 0 }
+    let solve = Matrix(rows: width, columns: width, values: inverse.map(Float.init))
+    let z = x.times(solve)  // rows (XᵀX + penalty)⁻¹ x
+    let predicted = z.times(turned.times(y))
 
     var correct = 0
     for i in 0..<count {
-      let own = z.row(i).reduce(1 / Double(count)) { $0 + Double($1) * Double($1) }
+      var own = 1 / Double(count)
+      for j in 0..<width {
+        own += Double(z.values[i * width + j]) * Double(x.values[i * width + j])
+      }
       var best = (kind: 0, score: -Double.infinity)
       for kind in 0..<kinds {
         let given = Double(y.values[i * kinds + kind])
@@ -78,29 +82,5 @@ struct LinearProbe {
       for j in 0..<a.columns { result.values[j * a.rows + i] = a.values[i * a.columns + j] }
     }
     return result
-  }
-
-  /// The inverse of the Cholesky factor of a positive definite matrix [n][n], which is overwritten.
-  private static func inverseFactor(_ a: inout [Double], _ n: Int) -> [Double] {
-    for j in 0..<n {
-      var sum = a[j * n + j]
-      for k in 0..<j { sum -= a[j * n + k] * a[j * n + k] }
-      let diagonal = max(sum, 1e-300).squareRoot()
-      a[j * n + j] = diagonal
-      for i in j + 1..<max(n, j + 1) {
-        var sum = a[i * n + j]
-        for k in 0..<j { sum -= a[i * n + k] * a[j * n + k] }
-        a[i * n + j] = sum / diagonal
-      }
-    }
-    var inverse = [Double](repeating: 0, count: n * n)
-    for i in 0..<n {
-      for j in 0...i {
-        var sum = i == j ? 1.0 : 0
-        for k in j..<i { sum -= a[i * n + k] * inverse[k * n + j] }
-        inverse[i * n + j] = sum / a[i * n + i]
-      }
-    }
-    return inverse
   }
 }

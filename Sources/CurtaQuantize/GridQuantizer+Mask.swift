@@ -13,20 +13,41 @@ extension GridQuantizer {
   public func quantize(
     _ weights: Matrix, importance: [Float]? = nil, mask: GridMask
   ) throws(QuantizeError) -> GridTensor {
-    let (rows, columns) = (weights.rows, weights.columns)
-    try mask.check(rows: rows, columns: columns, group: group)
-    var left = weights
-    for row in 0..<rows {
-      let survives = mask.survivors(row: row, columns: columns)
-      for column in 0..<columns where !survives[column] { left.values[row * columns + column] = 0 }
+    try mask.check(rows: weights.rows, columns: weights.columns, group: group)
+    var tensor = try quantize(mask.keeping(weights), importance: importance)
+    tensor.mask = mask
+    return tensor
+  }
+
+  /// The same with `solvers` for inputs with the moments `hessian`. What they give a pruned cell, where
+  /// its group has a step, is dropped. Throws `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver], mask: GridMask
+  ) throws(QuantizeError) -> GridTensor {
+    try mask.check(rows: weights.rows, columns: weights.columns, group: group)
+    var tensor = try quantize(mask.keeping(weights), hessian: hessian, solvers: solvers)
+    for row in 0..<tensor.rows {
+      let survives = mask.survivors(row: row, columns: tensor.columns)
+      for column in 0..<tensor.columns where !survives[column] {
+        tensor.codes[row * tensor.columns + column] = 0
+      }
     }
-    var tensor = try quantize(left, importance: importance)
     tensor.mask = mask
     return tensor
   }
 }
 
 extension GridMask {
+  /// The weights that survive, 0 elsewhere.
+  func keeping(_ weights: Matrix) -> Matrix {
+    var left = weights
+    for row in 0..<weights.rows {
+      let survives = survivors(row: row, columns: weights.columns)
+      for column in 0..<weights.columns where !survives[column] { left[row, column] = 0 }
+    }
+    return left
+  }
+
   /// Throws `QuantizeError.unsupported` where it is not a mask for this shape.
   func check(rows: Int, columns: Int, group: Int) throws(QuantizeError) {
     switch self {

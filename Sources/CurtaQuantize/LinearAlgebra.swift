@@ -95,7 +95,7 @@ func upperRoot(_ matrix: [Double], _ n: Int) -> [Double]? {
 }
 
 /// The inverse of `matrix` [n][n], symmetric; nil where it is not positive definite.
-func symmetricInverse(_ matrix: [Double], _ n: Int) -> [Double]? {
+package func symmetricInverse(_ matrix: [Double], _ n: Int) -> [Double]? {
   var result = matrix
   var info: blasint = 0
   var size = blasint(n)

@@ -37,17 +37,10 @@ extension Recipe {
     let left = try BlockPruning().compensate(weights, moments, mask)
     let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
     // A group that is pruned has the step 0, which keeps its codes 0; a row has one step for all.
-    guard !solvers.isEmpty, rule.group == 32 else {
-      return QuantizedTensor(name: name, .grid(try quantizer.quantize(left, mask: .blocks(mask))))
-    }
-    var tensor = try quantizer.quantize(left, hessian: hessian, solvers: solvers)
-    for row in 0..<tensor.rows {
-      for column in 0..<tensor.columns where !mask.survives[mask.index(row: row, column: column)] {
-        tensor.codes[row * tensor.columns + column] = 0
-      }
-    }
-    tensor.mask = .blocks(mask)
-    return QuantizedTensor(name: name, .grid(tensor))
+    let solvers = rule.group == 32 ? solvers : []
+    return QuantizedTensor(
+      name: name,
+      .grid(try quantizer.quantize(left, hessian: hessian, solvers: solvers, mask: .blocks(mask))))
   }
 }
 

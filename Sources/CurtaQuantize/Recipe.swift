@@ -44,7 +44,9 @@ public struct TensorRule: Sendable, Equatable {
 /// {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
-///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}]
+///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
+///   "prune": {"density": 0.5}, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
+///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
 /// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.

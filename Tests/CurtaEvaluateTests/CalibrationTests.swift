@@ -57,14 +57,14 @@ private let calibrated = Recipe(
           }
         }
       }
-      let hessian = try #require(try moments.hessian(for: role))
+      let hessian = try #require(try moments.gathered(for: role))
       #expect(seen.count == 11)
       for (k, mean) in hessian.diagonal.enumerated() {
         let expected = seen.reduce(0) { $0 + $1[k] * $1[k] } / 11
         #expect(abs(mean - expected) <= 1e-5 * max(expected, 1e-6), "\(role) \(k)")
       }
     }
-    #expect(try moments.hessian(for: .norm) == nil)
+    #expect(try moments.gathered(for: .norm) == nil)
   }
 
   /// Every arrangement of a decoder goes through, and the integers follow the float simulation of the

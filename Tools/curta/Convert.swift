@@ -44,7 +44,8 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "w8, w6, w4, or the path of a recipe in JSON.", valueName: "name"))
+      "\(Recipe.builtIn.map(\.name).joined(separator: ", ")), or the path of a recipe in JSON.",
+      valueName: "name"))
   var recipe: String
 
   @Option(help: "A tokenizer.json or tokenizer .bin to use instead of the one beside the weights.")
@@ -143,7 +144,7 @@ struct Convert: ParsableCommand {
       conversion.vision.features = features
       conversion.vision.configuration = visionConfig
       conversion.budget = try budget(conversion.recipe)
-      if !dryRun, conversion.recipe.isCalibrated || conversion.budget != nil {
+      if conversion.budget != nil || conversion.recipe.isCalibrated && !dryRun {
         try conversion.setCalibration(calibration, size: calibrationSize)
       } else if calibration != nil, !conversion.recipe.isCalibrated {
         throw ValidationError(
