@@ -5,7 +5,7 @@
 
 #if UINTPTR_MAX == UINT64_MAX
 _Static_assert(sizeof(curta_options) == 56, "curta_options");
-_Static_assert(sizeof(curta_plan_info) == 96, "curta_plan_info");
+_Static_assert(sizeof(curta_plan_info) == 104, "curta_plan_info");
 #endif
 _Static_assert(sizeof(curta_sampling) == 28, "curta_sampling");
 _Static_assert(sizeof(curta_image_info) == 40, "curta_image_info");

@@ -79,23 +79,23 @@ public struct Conversion: Sendable {
     if isVisionCheckpoint(source) {
       let checkpoint = try vision.load(source)
       try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
-      let contents = try Conversion.contents(
-        checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-        budget: budget, progress: progress)
-      progress(.writing)
+      let sizes = try writeCurta(
+        try Conversion.contents(
+          checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
+          budget: budget, progress: progress),
+        to: output, codec: codec, verify: check)
       return ConversionReport(
-        sizes: try writeCurta(contents, to: output, codec: codec, verify: check),
-        recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
+        sizes: sizes, recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
         float32Bytes: 4 * checkpoint.weights.parameterCount, duration: clock.now - start,
         notes: checkpoint.notes)
     }
     let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
-    let contents = try Conversion.contents(
-      checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-      budget: budget, progress: progress)
-    progress(.writing)
-    let sizes = try writeCurta(contents, to: output, codec: codec, verify: check)
+    let sizes = try writeCurta(
+      try Conversion.contents(
+        checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
+        budget: budget, progress: progress),
+      to: output, codec: codec, verify: check)
     return ConversionReport(
       sizes: sizes, recipe: recipe.name, parameters: checkpoint.source.parameterCount,
       float32Bytes: checkpoint.floatBytes, duration: clock.now - start,
@@ -146,6 +146,7 @@ public struct Conversion: Sendable {
         sequences: sequences, progress: progress
       ).run()
     }
+    progress(.writing)
     return FileContents(
       metadata: metadata, tokenizer: tokenizer.isEmpty ? nil : tokenizer,
       tensors: lowered.tensors, program: lowered.program)
@@ -176,6 +177,7 @@ public struct Conversion: Sendable {
         weights: weights, recipe: recipe, codec: codec, images: images, progress: progress
       ).run()
     }
+    progress(.writing)
     return FileContents(
       metadata: metadata.merging(Provenance.visionMetadata(weights.description)) { own, _ in own },
       tokenizer: nil, tensors: lowered.tensors, program: lowered.program)

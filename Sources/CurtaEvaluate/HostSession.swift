@@ -252,11 +252,22 @@ extension HostSession {
   }
 }
 
-/// Makes every check of a file that a session makes, with as little memory as can be.
+/// Makes every check of a file that a session makes, with one tensor at a time in memory.
 ///
 /// The bytes lie at a multiple of 64. Throws `HostError`.
 public func verifyFile(_ bytes: ByteView, path: String) throws(HostError) {
   var options = HostOptions()
   options.context = 1
-  _ = try HostSession(FileMapping(borrowing: bytes, path: path), options)
+  let plan = try planSession(FileMapping(borrowing: bytes, path: path), options)
+  var memory: UnsafeMutableRawPointer?
+  guard posix_memalign(&memory, Int(alignment), Int(plan.check_bytes)) == 0, let memory else {
+    throw .memory(needed: plan.check_bytes, available: HostSession.physicalMemory)
+  }
+  defer { free(memory) }
+  do throws(CurtaError) {
+    try Session.check(
+      file: bytes, options: options.native(), memory: memory, size: Int(plan.check_bytes))
+  } catch {
+    throw .file(path: path, error)
+  }
 }

@@ -57,6 +57,18 @@ final class MappedFile: @unchecked Sendable {
     return try body(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]))
   }
 
+  /// Lets go of the memory of `length` bytes from `offset` on, which come from the file again when
+  /// they are asked for: a file may be bigger than the memory.
+  func release(at offset: Int, count length: Int) {
+    let page = Int(getpagesize())
+    let first = (offset + page - 1) / page * page
+    let end = (offset + length) / page * page
+    guard let base = bytes.baseAddress, 0 <= offset, offset + length <= count, first < end else {
+      return
+    }
+    madvise(UnsafeMutableRawPointer(mutating: base + first), end - first, MADV_DONTNEED)
+  }
+
   /// A little-endian integer at `offset`, which needs no alignment.
   func load<T: FixedWidthInteger & BitwiseCopyable>(
     _ type: T.Type, at offset: Int, of field: String

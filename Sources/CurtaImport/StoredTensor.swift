@@ -43,6 +43,7 @@ struct StoredTensor: Sendable {
       case .blocks(let type): decodeGGUF(bytes, type)
       }
     }
+    file.release(at: start, count: length)
     guard let values else {
       throw .bad(
         .notFinite, file: file.path, field: name, offset: start,

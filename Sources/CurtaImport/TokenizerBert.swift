@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Synchronization
 
 /// The four steps of BertNormalizer.
-struct BertNormalizer {
+struct BertNormalizer: Hashable {
   var cleansText = true
   var spacesIdeographs = true
   var stripsAccents = true
@@ -13,23 +14,35 @@ struct BertNormalizer {
   /// Sets the classes, the map and the marks of tables for BertPreTokenizer.
   func apply(to tables: inout TokenizerTables) {
     tables.normalizer = [.classes]
-    tables.ranges = CharacterRange.numbered { kind(of: $0)?.rawValue ?? 0 }
     if stripsAccents {
       // What stays of a decomposition keeps its canonical order.
       tables.normalizer.insert(.hangul)
       tables.canonical.marks = CanonicalTables.order.marks
     }
-    guard stripsAccents || lowercases else { return }
-    for value in UInt32(0)...0x1FFFF {
-      add(value, to: &tables)
+    let unicode = BertNormalizer.known.withLock { known in
+      let unicode = known[self] ?? makeUnicode()
+      known[self] = unicode
+      return unicode
     }
-    for value in UInt32(0x2F800)...0x2FA1F { add(value, to: &tables) }
+    tables.ranges = unicode.ranges
+    tables.map = unicode.map
   }
 
-  private func add(_ value: UInt32, to tables: inout TokenizerTables) {
+  /// What is made of all characters, which takes a second: once for each combination of the steps.
+  private typealias OfUnicode = (ranges: [CharacterRange], map: [TokenizerTables.Replacement])
+  private static let known = Mutex<[BertNormalizer: OfUnicode]>([:])
+
+  private func makeUnicode() -> OfUnicode {
+    let ranges = CharacterRange.numbered { kind(of: $0)?.rawValue ?? 0 }
+    guard stripsAccents || lowercases else { return (ranges, []) }
+    let values = Array(UInt32(0)...0x1FFFF) + Array(UInt32(0x2F800)...0x2FA1F)
+    return (ranges, values.compactMap(replacement(of:)))
+  }
+
+  private func replacement(of value: UInt32) -> TokenizerTables.Replacement? {
     guard let scalar = Unicode.Scalar(value), !(0xAC00..<0xD7A4).contains(value),
       kind(of: scalar) != .dropped
-    else { return }
+    else { return nil }
     let text = String(Character(scalar))
     var scalars = Array(text.unicodeScalars)
     if stripsAccents {
@@ -38,10 +51,10 @@ struct BertNormalizer {
       }
     }
     if lowercases { scalars = scalars.flatMap { $0.properties.lowercaseMapping.unicodeScalars } }
-    guard scalars != [scalar] else { return }
+    guard scalars != [scalar] else { return nil }
     var view = String.UnicodeScalarView()
     view.append(contentsOf: scalars)
-    tables.map.append(.init(source: Array(text.utf8), replacement: Array(String(view).utf8)))
+    return .init(source: Array(text.utf8), replacement: Array(String(view).utf8))
   }
 
   private func kind(of scalar: Unicode.Scalar) -> CharacterRange.Kind? {

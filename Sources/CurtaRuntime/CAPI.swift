@@ -57,6 +57,7 @@ public func curta_plan(
     _ = try curta.metadata()
     let plan = try Plan(curta, options)
     info.pointee = plan.info(identity: curta.identity)
+    info.pointee.check_bytes = try Plan(curta, options, keepsWeights: false).total
     return Status.ok.rawValue
   } catch {
     info.pointee.error_section = error.section
@@ -76,6 +77,22 @@ public func curta_session_init(
     let made = try Session.make(
       file: ByteView(file, count: fileSize), options: options, arena: arena, arenaSize: arenaSize)
     out.pointee = OpaquePointer(made.state)
+    return Status.ok.rawValue
+  } catch {
+    return error.status.rawValue
+  }
+}
+
+@c @implementation
+public func curta_check(
+  _ file: UnsafeRawPointer!, _ fileSize: Int, _ given: UnsafePointer<curta_options>!,
+  _ memory: UnsafeMutableRawPointer!, _ size: Int
+) -> curta_status {
+  guard let file, fileSize >= 0, let memory, size >= 0, let options = options(given)
+  else { return Status.badArgument.rawValue }
+  do throws(CurtaError) {
+    try Session.check(
+      file: ByteView(file, count: fileSize), options: options, memory: memory, size: size)
     return Status.ok.rawValue
   } catch {
     return error.status.rawValue

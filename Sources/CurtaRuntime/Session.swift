@@ -15,14 +15,29 @@ public struct Session: @unchecked Sendable {
   ///
   /// Throws the status of the first thing that is wrong with the file, the options or the memory.
   public static func make(
-    file bytes: ByteView, options: curta_options, arena: UnsafeMutableRawPointer, arenaSize: Int
+    file: ByteView, options: curta_options, arena: UnsafeMutableRawPointer, arenaSize: Int
+  ) throws(CurtaError) -> Session {
+    try make(file, options, arena, arenaSize, keepsWeights: true)
+  }
+
+  /// Makes all checks of `make` in `memory`, `size` bytes aligned to 64, that one tensor at a time
+  /// fits in; nothing can be run.
+  public static func check(
+    file: ByteView, options: curta_options, memory: UnsafeMutableRawPointer, size: Int
+  ) throws(CurtaError) {
+    _ = try make(file, options, memory, size, keepsWeights: false)
+  }
+
+  private static func make(
+    _ bytes: ByteView, _ options: curta_options, _ arena: UnsafeMutableRawPointer,
+    _ arenaSize: Int, keepsWeights: Bool
   ) throws(CurtaError) -> Session {
     guard UInt(bitPattern: bytes.base) % UInt(alignment) == 0,
       UInt(bitPattern: arena) % UInt(alignment) == 0
     else { throw CurtaError(.unaligned) }
     let file = try CurtaFile(bytes)
     _ = try file.metadata()
-    let plan = try Plan(file, options)
+    let plan = try Plan(file, options, keepsWeights: keepsWeights)
     guard UInt64(arenaSize) >= plan.total else { throw CurtaError(.arenaTooSmall) }
     try file.verifyPayload()
     guard let kernels = Session.kernels(options.kernels) else { throw CurtaError(.unsupported) }
@@ -36,7 +51,9 @@ public struct Session: @unchecked Sendable {
       tokenizer = try Tokenizer(loader.place(file.section(file.tokenizerEntry)))
     }
     let tensors = (arena + Int(plan.tensorTable)).assumingMemoryBound(to: TensorEntry.self)
+    let firstWeight = loader.next.end
     for i in 0..<plan.tensors.count {
+      if !keepsWeights { loader.next.end = firstWeight }
       (tensors + Int(i)).initialize(to: try loader.tensor(plan.tensors[i]))
     }
     let working = arena + Int(plan.slots)

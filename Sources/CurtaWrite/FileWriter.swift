@@ -17,26 +17,26 @@ public func fileBytes(
 
 /// Writes a file to `path` and says what each part takes.
 ///
-/// The bytes go to `.NAME.partial-PID` in the folder of `path`, are flushed to the disk, mapped and
-/// compared with what was meant, and given to `verify`, at an address that is a multiple of 64.
-/// Only then does the file take the name `path`. Where anything fails, an existing `path` stays as
-/// it was and nothing else is left. A target is written by one call at a time.
+/// The bytes go to `.NAME.partial-PID` in the folder of `path`, are flushed to the disk, read back and
+/// compared with what was meant, then mapped and given to `verify`, at an address that is a multiple
+/// of 64. Only then does the file take the name `path`. Where anything fails, an existing `path`
+/// stays as it was and nothing else is left. A target is written by one call at a time.
+///
+/// Tensors that nothing else holds are freed before `verify` is called.
 ///
 /// Throws `WriteError`, or what `verify` throws.
 @discardableResult
 public func writeCurta(
-  _ contents: FileContents, to path: String, codec: CodecChoice = .auto,
+  _ contents: consuming FileContents, to path: String, codec: CodecChoice = .auto,
   verify: (ByteView) throws -> Void
 ) throws -> SizeReport {
   let partial = try PartialFile(for: path)
   defer { close(partial.descriptor) }
   do {
-    let layout = FileLayout(try contents.storedSections(codec))
-    try layout.forEachPiece { piece throws(WriteError) in try partial.write(piece) }
-    try partial.flush()
-    try partial.readBack(layout, verify)
+    let report = try partial.fill(with: contents, codec)
+    try partial.withMapping(size: report.fileSize, verify)
     try partial.moveIntoPlace()
-    return SizeReport(contents, layout)
+    return report
   } catch {
     unlink(partial.path)
     throw error
@@ -87,24 +87,46 @@ private struct PartialFile {
     guard fsync(descriptor) == 0 else { throw .last("flush", path) }
   }
 
-  /// Maps the file, compares it with the layout and gives it to `verify`.
-  func readBack(_ layout: FileLayout, _ verify: (ByteView) throws -> Void) throws {
+  /// Writes everything and reads it back.
+  func fill(with contents: consuming FileContents, _ codec: CodecChoice) throws(WriteError)
+    -> SizeReport
+  {
+    let layout = FileLayout(try contents.storedSections(codec))
+    try layout.forEachPiece { piece throws(WriteError) in try write(piece) }
+    try flush()
+    try compare(with: layout)
+    return SizeReport(contents, layout)
+  }
+
+  /// Reads the file, a part at a time, and compares it with what was meant.
+  private func compare(with layout: FileLayout) throws(WriteError) {
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw WriteError.last("examine", path) }
-    let size = Int(status.st_size)
-    guard size == layout.size else {
-      throw WriteError.readBack(path: path, offset: min(size, layout.size))
+    guard fstat(descriptor, &status) == 0 else { throw .last("examine", path) }
+    guard Int(status.st_size) == layout.size else {
+      throw .readBack(path: path, offset: min(Int(status.st_size), layout.size))
     }
+    var part = [UInt8](repeating: 0, count: 1 << 20)
+    var offset = 0
+    try layout.forEachPiece { piece throws(WriteError) in
+      var done = 0
+      while done < piece.count {
+        let got = pread(descriptor, &part, min(part.count, piece.count - done), off_t(offset))
+        if got < 0, errno == EINTR { continue }
+        guard got > 0 else { throw .last("read back", path) }
+        guard piece.withUnsafeBytes({ memcmp($0.baseAddress! + done, part, got) }) == 0 else {
+          throw .readBack(path: path, offset: offset)
+        }
+        done += got
+        offset += got
+      }
+    }
+  }
+
+  /// Gives the bytes of the file to `verify`.
+  func withMapping(size: Int, _ verify: (ByteView) throws -> Void) throws {
     guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED
     else { throw WriteError.last("read back", path) }
     defer { munmap(base, size) }
-    var offset = 0
-    try layout.forEachPiece { piece throws(WriteError) in
-      guard memcmp(base + offset, piece, piece.count) == 0 else {
-        throw .readBack(path: path, offset: offset)
-      }
-      offset += piece.count
-    }
     try verify(ByteView(base, count: size))
   }
 

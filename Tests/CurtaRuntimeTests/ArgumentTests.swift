@@ -39,7 +39,7 @@ import Testing
     #expect(status(curta_plan(file.base, file.count, nil, nil)) == .badArgument)
     #expect(status(curta_plan(file.base, -1, nil, &info)) == .badArgument)
     #expect(status(curta_plan(file.base, 0, nil, &info)) == .truncated)
-    for wrong: UInt32 in [0, 4, 95, 97, UInt32.max] {
+    for wrong: UInt32 in [0, 4, 96, 103, 105, UInt32.max] {
       info.struct_size = wrong
       #expect(status(curta_plan(file.base, file.count, nil, &info)) == .badArgument)
       #expect(info.struct_size == wrong)
@@ -52,6 +52,24 @@ import Testing
       let parts = info.session_bytes + info.weight_bytes + info.buffer_bytes + info.state_bytes
       #expect(parts + info.scratch_bytes == info.arena_bytes && info.arena_bytes % 64 == 0)
       #expect(info.chunk == min(64, info.context) && info.outputs == 1 && info.threads == 3)
+    }
+  }
+
+  /// All checks fit in what the plan says they take, which no whole session fits in.
+  @Test func checkTakesItsPart() throws {
+    for vector in ValidVector.all {
+      let file = GuardedBytes(vector.bytes)
+      var options = Setup().options
+      let info = try plan(file, Setup())
+      #expect(info.check_bytes < info.arena_bytes || info.weight_bytes == 0, "\(vector.name)")
+      let memory = GuardedBytes(count: Int(info.check_bytes), fill: 0xA5)
+      func checked(_ size: Int) -> Status {
+        status(curta_check(file.base, file.count, &options, memory.base, size))
+      }
+      #expect(checked(memory.count) == .ok, "\(vector.name)")
+      #expect(memory.canariesAreWhole && file.canariesAreWhole)
+      #expect(checked(memory.count - 1) == .arenaTooSmall)
+      #expect(status(curta_check(file.base, file.count, &options, nil, 0)) == .badArgument)
     }
   }
 

@@ -23,7 +23,8 @@ enum {
 };
 
 static struct {
-  long files, cases, accepted, run, unnamed, crashes, hangs, wrongly_accepted, refused_valid;
+  long files, cases, accepted, run, unnamed, crashes, hangs, wrongly_accepted, refused_valid,
+      unlike; // curta_check and curta_session_init
 } total;
 
 static unsigned char *arena_end; // of ARENA_LIMIT bytes, before a page that faults
@@ -91,8 +92,10 @@ static curta_status use(const void *file, size_t size) {
   if (plan.arena_bytes > ARENA_LIMIT)
     return CURTA_OK;
   curta_session *session = NULL;
-  size_t bytes = (size_t)plan.arena_bytes;
+  size_t bytes = (size_t)plan.arena_bytes, less = (size_t)plan.check_bytes;
+  const curta_status checked = curta_check(file, size, &options, arena_end - less, less);
   status = curta_session_init(file, size, &options, arena_end - bytes, bytes, &session);
+  total.unlike += checked != status;
   if (status != CURTA_OK)
     return status;
   total.run++;
@@ -216,12 +219,12 @@ int main(int argc, char **argv) {
     }
     free(original);
   }
-  long bad =
-      total.unnamed + total.crashes + total.hangs + total.wrongly_accepted + total.refused_valid;
+  long bad = total.unnamed + total.crashes + total.hangs + total.wrongly_accepted +
+             total.refused_valid + total.unlike;
   printf("{\"files\": %ld, \"cases\": %ld, \"accepted\": %ld, \"run\": %ld, \"unnamed\": %ld, "
          "\"crashes\": %ld, \"hangs\": %ld, \"wrongly_accepted\": %ld, \"refused_valid\": %ld, "
-         "\"bad\": %ld}\n",
+         "\"unlike\": %ld, \"bad\": %ld}\n",
          total.files, total.cases, total.accepted, total.run, total.unnamed, total.crashes,
-         total.hangs, total.wrongly_accepted, total.refused_valid, bad);
+         total.hangs, total.wrongly_accepted, total.refused_valid, total.unlike, bad);
   return bad != 0;
 }

@@ -51,6 +51,7 @@ struct Plan: ParsableCommand {
       ("states", plan.state_bytes, "key and value caches"),
       ("scratch", plan.scratch_bytes, "of threads, sampling and tokenizer"),
       ("arena", plan.arena_bytes, "all of it: the only memory that the session uses"),
+      ("check", plan.check_bytes, "for `curta verify` and curta_check, in place of the arena"),
     ] {
       table.add([name, grouped(bytes), what])
     }
@@ -73,6 +74,7 @@ private struct SessionPlanJSON: Encodable {
   let file, identity: String
   let context, chunk, outputs, threads, vocabulary: UInt32
   let arenaBytes, sessionBytes, weightBytes, bufferBytes, stateBytes, scratchBytes: UInt64
+  let checkBytes: UInt64
 
   init(_ file: String, _ plan: curta_plan_info) {
     self.file = file
@@ -88,6 +90,7 @@ private struct SessionPlanJSON: Encodable {
     bufferBytes = plan.buffer_bytes
     stateBytes = plan.state_bytes
     scratchBytes = plan.scratch_bytes
+    checkBytes = plan.check_bytes
   }
 }
 

@@ -17,8 +17,10 @@
 //   const int32_t *scores = curta_logits(session, 0);
 //
 // The library allocates nothing, calls nothing but memcpy, memmove, memset (and getauxval on
-// aarch64), and uses no floating-point instruction. The same file and tokens give the same bits on
-// every processor, with any number of threads and any split of the tokens into steps.
+// aarch64), and uses no floating-point instruction. A call takes at most 16 KiB of stack, with
+// AVX-512 at most 72 KiB, besides what the caller's functions take. The same file and tokens give
+// the same bits on every processor, with any number of threads and any split of the tokens into
+// steps.
 //
 // Untrusted files are in scope: a malformed file gives a status, never a crash.
 //
@@ -120,6 +122,7 @@ typedef struct curta_plan_info {
   uint64_t buffer_bytes;  // activations of one step
   uint64_t state_bytes;   // key and value caches
   uint64_t scratch_bytes; // of threads, sampling and tokenizer
+  uint64_t check_bytes;   // what `curta_check` takes
   uint64_t identity;      // hash that names the model
   uint32_t error_section; // on failure: kind of the section, 0 for header and directory
   uint64_t error_offset;  // on failure: byte in the file or in the decoded section
@@ -178,6 +181,12 @@ CURTA_API curta_status curta_plan(const void *file, size_t file_size, const curt
 CURTA_API curta_status curta_session_init(const void *file, size_t file_size,
                                           const curta_options *options, void *arena,
                                           size_t arena_size, curta_session **session);
+
+/// Makes all checks of `curta_session_init` and gives its status, for a file that was received and
+/// is not to run yet. `memory` (64-byte aligned, at least `check_bytes` of the plan) holds one
+/// tensor at a time, and the buffers and caches of the options: a context of 1 makes them small.
+CURTA_API curta_status curta_check(const void *file, size_t file_size, const curta_options *options,
+                                   void *memory, size_t size);
 
 /// Feeds `count` tokens (1 … chunk) behind those already there; computes logits for the last
 /// `outputs` (1 … plan.outputs, at most count) of them. On error nothing has changed. `unsupported`

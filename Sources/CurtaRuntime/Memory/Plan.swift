@@ -57,7 +57,7 @@ struct SessionSizes {
 
 /// Takes consecutive pieces of the arena, each a multiple of 64 bytes.
 struct ArenaLayout {
-  private(set) var end = CheckedSize.zero
+  var end = CheckedSize.zero
 
   /// `count` items of `size` bytes; returns the offset of the first.
   mutating func take(_ count: UInt64, _ size: Int) throws(CurtaError) -> UInt64 {
@@ -121,7 +121,10 @@ struct Plan {
   let staging: UInt64
   let total: UInt64
 
-  init(_ file: CurtaFile, _ options: curta_options) throws(CurtaError) {
+  /// Without `keepsWeights` every tensor takes the place of the one before it: enough to check them.
+  init(
+    _ file: CurtaFile, _ options: curta_options, keepsWeights: Bool = true
+  ) throws(CurtaError) {
     tensors = try file.tensors()
     program = try file.program(tensors)
     sizes = try SessionSizes(options, program)
@@ -139,9 +142,12 @@ struct Plan {
       if section.codec != .stored { _ = try layout.take(section.size, 1) }
     }
     weights = layout.end.value
+    let firstWeight = layout.end
+    var lastWeight = layout.end
     var staging: UInt64 = 0
     for i in 0..<tensors.count {
       let tensor = try tensors[i]
+      if !keepsWeights { layout.end = firstWeight }
       let stagedMask = try Plan.stagedMask(tensor, file)
       staging = max(staging, stagedMask)
       if let mask = tensor.mask, mask.form == .blocks {
@@ -157,8 +163,10 @@ struct Plan {
           _ = try layout.take(section.size, 1)
         }
       }
+      lastWeight = max(lastWeight, layout.end)
     }
-    weightsEnd = layout.end.value
+    layout.end = lastWeight
+    weightsEnd = lastWeight.value
 
     slots = weightsEnd
     for slot in 0..<program.slotCount {
