@@ -164,3 +164,28 @@ void bench_weighted_sum(const curta_kernels *set) {
           width * 1024, set->weighted_sum(c, v, width, 1024, o));
   }
 }
+
+void check_scaled_sums(const curta_kernels *set) {
+  for (uint32_t at = 0; at < WIDTHS; at++)
+    for (uint32_t bits = 0; bits <= 47; bits++)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = widths[at], r = 32768 + random_below(32769);
+        const int64_t most = ((int64_t)1 << bits) - 1;
+        int64_t *o = input_buffer(n * 8, 8);
+        for (uint32_t i = 0; i < n; i++)
+          o[i] = sample(pattern, i, -most, most);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        const uint32_t a = curta_scaled_sums__scalar(o, n, r, want);
+        const uint32_t b = set->scaled_sums(o, n, r, got);
+        expect(a == b, "%s scaled_sums shift n=%u", set->name, n);
+        expect_same(got, want, n * 4, set->name, "scaled_sums", n);
+      }
+}
+
+void bench_scaled_sums(const curta_kernels *set) {
+  int64_t *o = input_buffer(64 * 8, 0);
+  for (uint32_t i = 0; i < 64; i++)
+    o[i] = random_between(-(1 << 30), 1 << 30);
+  int32_t *y = output_buffer(64 * 4);
+  BENCH(set, "scaled_sums n=64", "Gelement/s", 64, set->scaled_sums(o, 64, 50000, y));
+}

@@ -72,3 +72,13 @@ void curta_weighted_sum__scalar(const int16_t *c, const int8_t *v, uint32_t widt
     for (uint32_t i = 0; i < width; i++)
       o[i] += c[j] * v[(size_t)j * width + i];
 }
+
+uint32_t curta_scaled_sums__scalar(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {
+  uint64_t any = 0; // as many bits as the largest
+  for (uint32_t i = 0; i < n; i++)
+    any |= (uint64_t)(o[i] < 0 ? -o[i] : o[i]);
+  const uint32_t bits = curta_bits(any), s = bits > 15 ? bits - 15 : 0;
+  for (uint32_t i = 0; i < n; i++)
+    y[i] = (int32_t)curta_clamp(curta_round(o[i], s), 32767) * (int32_t)r;
+  return s;
+}

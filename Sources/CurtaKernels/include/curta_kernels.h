@@ -70,6 +70,9 @@ typedef struct {
   void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
 
+  /// y[i] = clamp32(x[i] - mean), mean = floor((2 * (sum of x[i]) + n) / (2 * n)), n >= 1; y may be
+  /// x.
+  void (*centre)(const int32_t *x, uint32_t n, int32_t *y);
   /// Largest abs(x[i]); x[i] > INT32_MIN.
   uint32_t (*maxabs_i32)(const int32_t *x, uint32_t n);
   uint32_t (*maxabs_i16)(const int16_t *x, uint32_t n);
@@ -88,10 +91,11 @@ typedef struct {
   /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
   void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
 
-  /// sum[i] = clamp32(sum[i] + rescale(z[i] * m, s)), m < 2^16, any s.
-  void (*add_rescaled)(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s);
+  /// sum[i] = clamp32(base[i] + rescale(z[i] * m, s)), m < 2^16, any s; sum may be base.
+  void (*add_rescaled)(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n, uint32_t m,
+                       int32_t s);
   /// a[i] = activate(table, clamp(rescale(zg[i] * m, s), 2^30)), m < 2^16, any s;
-  /// 514 entries of at most 2^15.
+  /// 514 entries of at most 2^15, neighbours less than 2^15 apart.
   void (*activate)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, const uint16_t *table,
                    int32_t *a);
 
@@ -118,6 +122,9 @@ typedef struct {
                          uint32_t s, int16_t *c);
   /// o[i] = sum over j < n of c[j] * v[j * width + i].
   void (*weighted_sum)(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n, int64_t *o);
+  /// y[i] = clamp(round(o[i], s), 32767) * r for s = max(0, bits(largest abs(o[i])) - 15), which is
+  /// returned; abs(o[i]) < 2^47, r <= 2^16.
+  uint32_t (*scaled_sums)(const int64_t *o, uint32_t n, uint32_t r, int32_t *y);
 
   const char *name; // "scalar", "avx2", "avx512vnni", "neon", "neon_dotprod"
 } curta_kernels;

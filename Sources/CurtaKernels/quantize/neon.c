@@ -7,6 +7,22 @@
 #include "../arithmetic.h"
 #include "../neon.h"
 
+void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
+  int64x2_t lanes = vdupq_n_s64(0);
+  uint32_t i = 0;
+  for (; n - i >= 4; i += 4)
+    lanes = vpadalq_s32(lanes, vld1q_s32(x + i));
+  int64_t sum = vaddvq_s64(lanes);
+  for (; i < n; i++)
+    sum += x[i];
+  const int32_t mean = (int32_t)curta_floor_divide(2 * sum + n, 2 * (int64_t)n);
+  const int32x4_t least = vdupq_n_s32(-INT32_MAX);
+  for (i = 0; n - i >= 4; i += 4)
+    vst1q_s32(y + i, vmaxq_s32(vqsubq_s32(vld1q_s32(x + i), vdupq_n_s32(mean)), least));
+  for (; i < n; i++)
+    y[i] = curta_clamp32((int64_t)x[i] - mean);
+}
+
 uint32_t curta_maxabs_i32__neon(const int32_t *x, uint32_t n) {
   uint32x4_t most = vdupq_n_u32(0);
   uint32_t i = 0;

@@ -53,17 +53,11 @@ extension OpWork {
       kernels.weighted_sum(
         scratch.codes, values.codes + start * width, UInt32(width), n, scratch.sums)
 
-      var largestSum: UInt64 = 0
-      for i in 0..<width { largestSum = max(largestSum, scratch.sums[i].magnitude) }
-      let s2 = max(0, Fixed.bits(largestSum) - 15)
       let bits = Fixed.bits(total)
-      let reciprocal = Int64((1 << UInt64(15 + bits)) / total)
-      let target = out + t * heads * width + h * width
-      for i in 0..<width {
-        let y = min(max(Fixed.round(scratch.sums[i], s2), -32767), 32767)
-        target[i] = Int32(truncatingIfNeeded: y * reciprocal)
-      }
-      exponents[item] = 15 &+ bits &+ least &- s &- s2
+      let reciprocal = UInt32(truncatingIfNeeded: (1 << UInt64(15 + bits)) / total)
+      let s2 = kernels.scaled_sums(
+        scratch.sums, UInt32(width), reciprocal, out + (t * heads + h) * width)
+      exponents[item] = 15 &+ bits &+ least &- s &- Int32(truncatingIfNeeded: s2)
     }
   }
 

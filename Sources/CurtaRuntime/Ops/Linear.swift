@@ -87,9 +87,9 @@ extension OpWork {
       product(weight, input.codes, rows: count, n0..<n1, to: scratch.tile, stride: tile)
       for t in 0..<count {
         let scale = input.codes.scales[t]
+        let x = sum.values + t * width + n0
         kernels.add_rescaled(
-          sum.values + t * width + n0, scratch.tile + t * tile, UInt32(n1 - n0), scale.m,
-          scale.e &+ change)
+          x, x, scratch.tile + t * tile, UInt32(n1 - n0), scale.m, scale.e &+ change)
       }
       n0 = n1
     }

@@ -31,11 +31,10 @@ extension OpWork {
     first.update(repeating: 0, count: width)
     if let bias { addBias(bias, to: first, width, fraction) }
     for t in rows {
-      let x = out.values + t * width
-      if t != last { x.update(from: first, count: width) }
-      let scale = scale(input, row: t)
+      let scale = scale(input, row: t)  // the last row comes last
       kernels.add_rescaled(
-        x, input.values + t * width, UInt32(width), scale.m, scale.e &- fraction)
+        out.values + t * width, first, input.values + t * width, UInt32(width), scale.m,
+        scale.e &- fraction)
     }
   }
 
@@ -48,7 +47,7 @@ extension OpWork {
       let n = min(tile, width - start)
       for i in 0..<n { scratch.tile[i] = Int32(bias.wideCodes[start + i]) }
       kernels.add_rescaled(
-        x + start, scratch.tile, UInt32(n), m, bias.weight.exponent - fraction)
+        x + start, x + start, scratch.tile, UInt32(n), m, bias.weight.exponent - fraction)
     }
   }
 
@@ -72,9 +71,9 @@ extension OpWork {
     let width = Int(sum.record.width)
     for t in rows(2) {
       let scale = scale(input, row: t)
+      let x = sum.values + t * width
       kernels.add_rescaled(
-        sum.values + t * width, input.values + t * width, UInt32(width), scale.m,
-        scale.e &- sum.record.fraction)
+        x, x, input.values + t * width, UInt32(width), scale.m, scale.e &- sum.record.fraction)
     }
   }
 
