@@ -42,11 +42,14 @@ void check_scores(const curta_kernels *set) {
 }
 
 void bench_scores(const curta_kernels *set) {
-  for (uint32_t width = 64; width <= 128; width += 64) {
+  for (uint32_t width = 32; width <= 128; width *= 2) {
     const int8_t *q = codes(width, RANDOM), *k = codes((size_t)width * 1024, RANDOM);
     int32_t *a = output_buffer(1024 * 4);
-    BENCH(set, width == 64 ? "scores width=64" : "scores width=128", "GMAC/s", width * 1024,
-          set->scores(q, k, width, 1024, a));
+    BENCH(set,
+          width == 32   ? "scores width=32"
+          : width == 64 ? "scores width=64"
+                        : "scores width=128",
+          "GMAC/s", width * 1024, set->scores(q, k, width, 1024, a));
   }
 }
 
@@ -155,13 +158,16 @@ void check_weighted_sum(const curta_kernels *set) {
 }
 
 void bench_weighted_sum(const curta_kernels *set) {
-  for (uint32_t width = 64; width <= 128; width += 64) {
+  for (uint32_t width = 32; width <= 128; width *= 2) {
     int16_t *c = input_buffer(1024 * 2, 0);
     memset(c, 1, 1024 * 2);
     const int8_t *v = codes((size_t)width * 1024, RANDOM);
     int64_t *o = output_buffer(width * 8);
-    BENCH(set, width == 64 ? "weighted_sum width=64" : "weighted_sum width=128", "GMAC/s",
-          width * 1024, set->weighted_sum(c, v, width, 1024, o));
+    BENCH(set,
+          width == 32   ? "weighted_sum width=32"
+          : width == 64 ? "weighted_sum width=64"
+                        : "weighted_sum width=128",
+          "GMAC/s", width * 1024, set->weighted_sum(c, v, width, 1024, o));
   }
 }
 

@@ -205,16 +205,17 @@ void bench_block_sums(const curta_kernels *set) {
   ELEMENTS("block_sums", set->block_sums(q, N, sums));
 }
 
-static const int32_t shifts[] = {INT32_MIN, -40, -15, -14, -13, -1, 0,  1,        2,
-                                 15,        16,  17,  30,  31,  32, 33, 45,       46,
-                                 47,        48,  61,  62,  63,  64, 90, INT32_MAX};
+static const int32_t shifts[] = {INT32_MIN, -40, -15, -14, -13, -1, 0,  1,  2,        9,
+                                 12,        14,  15,  16,  17,  30, 31, 32, 33,       45,
+                                 46,        47,  48,  61,  62,  63, 64, 90, INT32_MAX};
 enum { SHIFTS = sizeof shifts / sizeof *shifts };
 static const uint32_t multipliers[] = {0, 1, 32768, 46341, 65535};
 
 void check_add_rescaled(const curta_kernels *set) {
   EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
     const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
-    const int32_t *z = row_i32(n, pattern, INT32_MIN, INT32_MAX);
+    const int32_t *z = random_below(2) ? row_i32(n, pattern, INT32_MIN, INT32_MAX)
+                                       : row_i32(n, pattern, -(1 << 16), 1 << 16);
     int32_t *base = row_i32(n, pattern, -INT32_MAX, INT32_MAX);
     const int32_t most = random_below(2) ? INT32_MAX : 1 << 29; // with it nothing is cut off
     for (uint32_t j = 0; j < n; j++)
@@ -228,10 +229,10 @@ void check_add_rescaled(const curta_kernels *set) {
 }
 
 void bench_add_rescaled(const curta_kernels *set) {
-  const int32_t *z = row_i32(N, RANDOM, -(1 << 30), 1 << 30);
+  const int32_t *z = row_i32(N, RANDOM, -(1 << 18), 1 << 18);
   int32_t *sum = output_buffer(N * 4);
   memset(sum, 0, N * 4);
-  ELEMENTS("add_rescaled", set->add_rescaled(sum, sum, z, N, 50000, 30));
+  ELEMENTS("add_rescaled", set->add_rescaled(sum, sum, z, N, 50000, 14));
 }
 
 void check_activate(const curta_kernels *set) {

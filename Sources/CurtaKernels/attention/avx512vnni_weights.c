@@ -20,7 +20,7 @@ CURTA_AVX512_INLINE void split(const curta_scale *v, __mmask16 there, __m512i *m
   *e = _mm512_permutex2var_epi32(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
 }
 
-/// Logits of up to 16 scores in place; 0 where a shift is below 17, and nothing is changed.
+/// Logits of up to 16 scores in place; 0 where a shift is below 11, and nothing is changed.
 CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 there,
                                     __m512i factor, __m512i exponent, __m512i *most) {
   __m512i scale, s;
@@ -33,7 +33,8 @@ CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 
   const __m512i low = _mm512_mullo_epi32(_mm512_and_si512(x, _mm512_set1_epi32(0xFFFF)), scale);
   const __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(x, 16), scale);
   const __m512i rest = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(1 << 15)), 16);
-  const __m512i score = _mm512_add_epi32(high, rest); // abs <= 2^24
+  // The score, abs <= 2^24, times 2^6.
+  const __m512i score = _mm512_slli_epi32(_mm512_add_epi32(high, rest), 6);
   // As in gate/avx2.c: of the product with m the upper part, shifted but for a bit, rounded.
   const __m512i product = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(score, 16), factor),
                                            _mm512_mulhi_epu16(score, factor));
@@ -47,7 +48,7 @@ CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 
 CURTA_AVX512 int32_t curta_score_logits__avx512vnni(int32_t *a, const curta_scale *k, uint32_t n,
                                                     uint32_t m, int32_t e) {
   const __m512i factor = _mm512_set1_epi32((int32_t)m);
-  const __m512i exponent = _mm512_set1_epi32((int32_t)((uint32_t)e - 17u));
+  const __m512i exponent = _mm512_set1_epi32((int32_t)((uint32_t)e + 6u - 17u));
   __m512i most = _mm512_set1_epi32(INT32_MIN);
   uint32_t j = 0;
   while (n - j >= 16 && some_logits(a + j, k + j, 0xFFFF, factor, exponent, &most))

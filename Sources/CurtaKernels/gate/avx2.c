@@ -81,27 +81,31 @@ CURTA_AVX2 static void add_wide(int32_t *sum, const int32_t *base, const int32_t
 
 CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *base, const int32_t *z,
                                          uint32_t n, uint32_t m, int32_t s) {
+  const __m256i factor = _mm256_set1_epi32((int32_t)m), least = _mm256_set1_epi32(-INT32_MAX);
+  // Shifts from 1 to 16 are 17 once z is shifted up, which is exact up to 2^(31 - up).
+  const int32_t up = s > 0 && s < 17 ? 17 - s : 0;
+  const __m128i more = _mm_cvtsi32_si128(up), less17 = _mm_cvtsi32_si128(s < 17 ? 0 : s - 17);
+  const __m256i beyond = _mm256_set1_epi32((int32_t)(UINT32_MAX << (31 - (up & 31))));
   uint32_t i = 0;
-  if (s >= 17) {
-    const __m256i factor = _mm256_set1_epi32((int32_t)m), least = _mm256_set1_epi32(-INT32_MAX);
-    const __m128i less17 = _mm_cvtsi32_si128(s - 17);
-    for (; n - i >= 16; i += 16) {
-      __m256i u[2], wrapped = _mm256_setzero_si256();
-      for (uint32_t k = 0; k < 2; k++) {
-        const __m256i old = load256(base + i + 8 * k);
-        const __m256i x = rescaled32(load256(z + i + 8 * k), factor, less17);
-        u[k] = _mm256_add_epi32(old, x);
-        const __m256i signs =
-            _mm256_and_si256(_mm256_xor_si256(u[k], old), _mm256_xor_si256(u[k], x));
-        wrapped = _mm256_or_si256(wrapped, signs);
-      }
-      if (_mm256_movemask_ps(_mm256_castsi256_ps(wrapped)) != 0) {
-        add_wide(sum + i, base + i, z + i, 16, m, s);
-        continue;
-      }
-      for (uint32_t k = 0; k < 2; k++)
-        store256(sum + i + 8 * k, _mm256_max_epi32(u[k], least));
+  for (; s > 0 && n - i >= 16; i += 16) {
+    __m256i u[2], wrapped = _mm256_setzero_si256(), digits = wrapped;
+    for (uint32_t k = 0; k < 2; k++) {
+      const __m256i old = load256(base + i + 8 * k), y = load256(z + i + 8 * k);
+      const __m256i x = rescaled32(_mm256_sll_epi32(y, more), factor, less17);
+      u[k] = _mm256_add_epi32(old, x);
+      // Of y and of its complement that which is not negative.
+      digits = _mm256_or_si256(digits, _mm256_xor_si256(y, _mm256_srai_epi32(y, 31)));
+      const __m256i signs =
+          _mm256_and_si256(_mm256_xor_si256(u[k], old), _mm256_xor_si256(u[k], x));
+      wrapped = _mm256_or_si256(wrapped, signs);
     }
+    if (!_mm256_testz_si256(digits, beyond) ||
+        _mm256_movemask_ps(_mm256_castsi256_ps(wrapped)) != 0) {
+      add_wide(sum + i, base + i, z + i, 16, m, s);
+      continue;
+    }
+    for (uint32_t k = 0; k < 2; k++)
+      store256(sum + i + 8 * k, _mm256_max_epi32(u[k], least));
   }
   add_wide(sum + i, base + i, z + i, n - i, m, s);
 }

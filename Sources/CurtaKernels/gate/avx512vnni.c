@@ -44,35 +44,47 @@ CURTA_AVX512_INLINE __m512i rescaled32(__m512i z, __m512i m, __m128i less17) {
   return _mm512_srai_epi32(_mm512_add_epi32(twice, _mm512_set1_epi32(1)), 1);
 }
 
+/// Adds 32 elements, or none where a z is too large for its shift or a sum wraps; 1 when they are
+/// added.
+CURTA_AVX512_INLINE int add_32(int32_t *sum, const int32_t *base, const int32_t *z, __m512i m,
+                               __m128i up, __m128i less17, __m512i beyond) {
+  __m512i u[2], digits = _mm512_setzero_si512(), wrapped = digits;
+  CURTA_UNROLL for (uint32_t k = 0; k < 2; k++) {
+    const __m512i old = load512(base + 16 * k), y = load512(z + 16 * k);
+    const __m512i x = rescaled32(_mm512_sll_epi32(y, up), m, less17);
+    u[k] = _mm512_add_epi32(old, x);
+    // Of y and of its complement that which is not negative.
+    digits = _mm512_or_si512(digits, _mm512_xor_si512(y, _mm512_srai_epi32(y, 31)));
+    // (u ^ old) & (u ^ x)
+    wrapped = _mm512_or_si512(wrapped, _mm512_ternarylogic_epi32(u[k], old, x, 0x18));
+  }
+  if ((_mm512_test_epi32_mask(digits, beyond) | _mm512_movepi32_mask(wrapped)) != 0)
+    return 0;
+  CURTA_UNROLL for (uint32_t k = 0; k < 2; k++)
+      store512(sum + 16 * k, _mm512_max_epi32(u[k], _mm512_set1_epi32(-INT32_MAX)));
+  return 1;
+}
+
 CURTA_AVX512 void curta_add_rescaled__avx512vnni(int32_t *sum, const int32_t *base,
                                                  const int32_t *z, uint32_t n, uint32_t m,
                                                  int32_t s) {
-  uint32_t i = 0;
-  if (s >= 17) {
-    const __m512i factor = _mm512_set1_epi32((int32_t)m), least = _mm512_set1_epi32(-INT32_MAX);
-    const __m128i less17 = _mm_cvtsi32_si128(s - 17);
-    for (; n - i >= 32; i += 32) {
-      __m512i u[2], wrapped[2];
-      CURTA_UNROLL for (uint32_t k = 0; k < 2; k++) {
-        const __m512i old = load512(base + i + 16 * k);
-        const __m512i x = rescaled32(load512(z + i + 16 * k), factor, less17);
-        u[k] = _mm512_add_epi32(old, x);
-        wrapped[k] = _mm512_ternarylogic_epi32(u[k], old, x, 0x18); // (u ^ old) & (u ^ x)
-      }
-      if (_mm512_movepi32_mask(_mm512_or_si512(wrapped[0], wrapped[1])) != 0) {
-        curta_add_rescaled__scalar(sum + i, base + i, z + i, 32, m, s);
-        continue;
-      }
-      CURTA_UNROLL for (uint32_t k = 0; k < 2; k++)
-          store512(sum + i + 16 * k, _mm512_max_epi32(u[k], least));
-    }
-  }
   const rescaling by = rescaling_by(s);
-  const __m512i factor = _mm512_set1_epi64(m);
-  for (; n - i >= 8; i += 8) {
-    const __m512i x = rescaled(_mm512_mul_epi32(eight(z + i), factor), &by);
-    const __m512i total = clamped(_mm512_add_epi64(x, eight(base + i)), INT32_MAX);
-    store256(sum + i, _mm512_cvtepi64_epi32(total));
+  const __m512i factor = _mm512_set1_epi64(m), factor32 = _mm512_set1_epi32((int32_t)m);
+  // Shifts from 1 to 16 are 17 once z is shifted up, which is exact up to 2^(31 - up).
+  const int32_t up = s > 0 && s < 17 ? 17 - s : 0;
+  const __m128i more = _mm_cvtsi32_si128(up), less17 = _mm_cvtsi32_si128(s < 17 ? 0 : s - 17);
+  const __m512i beyond = _mm512_set1_epi32((int32_t)(UINT32_MAX << (31 - (up & 31))));
+  uint32_t i = 0;
+  while (n - i >= 8) {
+    if (s > 0 && n - i >= 32 && add_32(sum + i, base + i, z + i, factor32, more, less17, beyond)) {
+      i += 32;
+      continue;
+    }
+    for (const uint32_t end = n - i >= 32 ? i + 32 : n; end - i >= 8; i += 8) {
+      const __m512i x = rescaled(_mm512_mul_epi32(eight(z + i), factor), &by);
+      const __m512i total = clamped(_mm512_add_epi64(x, eight(base + i)), INT32_MAX);
+      store256(sum + i, _mm512_cvtepi64_epi32(total));
+    }
   }
   curta_add_rescaled__scalar(sum + i, base + i, z + i, n - i, m, s);
 }
