@@ -36,14 +36,6 @@ CURTA_AVX512_INLINE __m512i clamped(__m512i x, int64_t most) {
 /// Eight int32 as int64.
 CURTA_AVX512_INLINE __m512i eight(const int32_t *x) { return _mm512_cvtepi32_epi64(load256(x)); }
 
-/// rescale(z * m, s) of int32 lanes for s >= 17, abs <= 2^30; see avx2.c.
-CURTA_AVX512_INLINE __m512i rescaled32(__m512i z, __m512i m, __m128i less17) {
-  const __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(z, 16), m);
-  const __m512i all = _mm512_add_epi32(high, _mm512_mulhi_epu16(z, m));
-  const __m512i twice = _mm512_sra_epi32(all, less17);
-  return _mm512_srai_epi32(_mm512_add_epi32(twice, _mm512_set1_epi32(1)), 1);
-}
-
 /// Adds 32 elements, or none where a z is too large for its shift or a sum wraps; 1 when they are
 /// added.
 CURTA_AVX512_INLINE int add_32(int32_t *sum, const int32_t *base, const int32_t *z, __m512i m,

@@ -35,6 +35,7 @@ enum {
   CURTA_WEIGHT_BYTES = 8,   // int8 codes, row padded with 0 to a multiple of 32; any other grid
   CURTA_WEIGHT_WIDE = 16,   // int16 codes, rows not padded
   CURTA_STRIP_ROWS = 16,    // rows of a masked tensor that share their surviving blocks
+  CURTA_PRODUCT_SCRATCH = 51200, // bytes that a product works in
 };
 
 /// A tensor as the product kernels read it.
@@ -62,13 +63,14 @@ typedef struct {
 
 typedef struct {
   /// z[t * z_stride + n - n0] = round(S[t][n] * m[n], shift) for t0 <= t < t1, n0 <= n < n1, where
-  /// S is the exact sum of curta-arithmetic.md section 2. One for each weight kind.
+  /// S is the exact sum of curta-arithmetic.md section 2. Overwrites CURTA_PRODUCT_SCRATCH bytes of
+  /// scratch, whose address is a multiple of 64. One for each weight kind.
   void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
 
   /// y[i] = clamp32(x[i] - mean), mean = floor((2 * (sum of x[i]) + n) / (2 * n)), n >= 1; y may be
   /// x.

@@ -10,11 +10,13 @@ struct ScratchLayout {
   static let tileRows: UInt32 = 64
 
   // From the start of one thread's part:
+  let tile: UInt64  // i32 [rows of a step][tileRows]
+  /// What a product overwrites: all that follows.
+  let product: UInt64  // u8 [CURTA_PRODUCT_SCRATCH] at least
   let narrowA: UInt64  // i16 [width]
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
   let turns: UInt64  // i32 [headWidth] cosine, then sine
-  let tile: UInt64  // i32 [rows of a step][tileRows]
   let scores: UInt64  // i32 [context]
   let codes: UInt64  // i16 [context]
   let sums: UInt64  // i64 [headWidth]
@@ -72,14 +74,19 @@ struct ScratchLayout {
     width = (width + 63) & ~63
     var part = ArenaLayout()
     self.headWidth = headWidth
+    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
+    product = part.end.value
     narrowA = try part.take(width, 2)
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
     turns = try part.take(headWidth, 8)
-    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
     scores = try part.take(UInt64(sizes.context), 4)
     codes = try part.take(UInt64(sizes.context), 2)
     sums = try part.take(headWidth, 8)
+    let others = part.end.value - product
+    if others < UInt64(CURTA_PRODUCT_SCRATCH) {
+      _ = try part.take(UInt64(CURTA_PRODUCT_SCRATCH) - others, 1)
+    }
     threadSize = part.end.value
 
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)

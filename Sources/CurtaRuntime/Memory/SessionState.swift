@@ -105,6 +105,7 @@ struct ThreadScratch {
   let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
+  let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
   let scores: UnsafeMutablePointer<Int32>  // [context]
   let codes: UnsafeMutablePointer<Int16>  // [context]
   let sums: UnsafeMutablePointer<Int64>  // [headWidth]
@@ -121,6 +122,7 @@ extension SessionState {
       narrowA: at(scratch.narrowA, Int16.self), narrowB: at(scratch.narrowB, Int16.self),
       wide: at(scratch.wide, Int32.self), cosine: turns,
       sine: turns + Int(scratch.headWidth), tile: at(scratch.tile, Int32.self),
+      product: start + Int(scratch.product),
       scores: at(scratch.scores, Int32.self), codes: at(scratch.codes, Int16.self),
       sums: at(scratch.sums, Int64.self))
   }

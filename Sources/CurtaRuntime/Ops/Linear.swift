@@ -17,11 +17,11 @@ extension OpWork {
     let n1 = UInt32(n.upperBound)
     switch Int(weight.kind) {
     case CURTA_WEIGHT_NIBBLES:
-      kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     case CURTA_WEIGHT_BYTES:
-      kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     default:
-      kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     }
   }
 
