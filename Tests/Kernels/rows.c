@@ -187,6 +187,37 @@ void bench_quantize(const curta_kernels *set) {
   ELEMENTS("quantize", set->quantize(y, N, 32513, 23, q));
 }
 
+void check_spread(const curta_kernels *set) {
+  static const uint32_t widths[] = {0, 1, 15, 16, 31, 32, 33, 64, 100, 128, 384, 512, 1536, 4099};
+  for (uint32_t k = 0; k < sizeof widths / sizeof *widths; k++)
+    for (uint32_t block = 0; block <= 256; block = block ? block * 2 : 2)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = widths[k];
+        if (block && n % block)
+          continue;
+        const int16_t *y = row_i16(n, pattern, -32767, 32767);
+        int16_t *own = output_buffer(n * 2);
+        int32_t *wide = output_buffer(n * 4);
+        int8_t *want = output_buffer(n), *got = output_buffer(n);
+        memcpy(own, y, n * 2);
+        const uint32_t right = curta_spread__scalar(own, n, block, wide, want);
+        memcpy(own, y, n * 2);
+        expect(set->spread(own, n, block, wide, got) == right && output_intact(own, n * 2) &&
+                   output_intact(wide, n * 4),
+               "%s spread n=%u block=%u", set->name, n, block);
+        expect_same(got, want, n, set->name, "spread", n);
+      }
+}
+
+void bench_spread(const curta_kernels *set) {
+  int16_t *y = row_i16(N, RANDOM, -32767, 32767);
+  int32_t *wide = output_buffer(N * 4);
+  int8_t *q = output_buffer(N);
+  ELEMENTS("spread", set->spread(y, N, 0, wide, q));
+  ELEMENTS("spread hadamard=128", set->spread(y, N, 128, wide, q));
+  BENCH(set, "spread n=32 hadamard=32", "Gelement/s", 32, set->spread(y, 32, 32, wide, q));
+}
+
 void check_block_sums(const curta_kernels *set) {
   for (uint32_t blocks = 0; blocks <= 70; blocks++)
     for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {

@@ -90,6 +90,10 @@ typedef struct {
   void (*narrow_product)(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s, int16_t *y);
   /// q[i] = clamp(round(y[i] * r, p), 127); y[i] * r + 2^(p-1) fits int32; 9 <= p <= 23.
   void (*quantize)(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q);
+  /// Where block is not 0: y = block(H y), a Hadamard of `block` numbers after the other, block a
+  /// power of two from 2 to 256 that divides n. Then q = quantize(y). Returns A, at least 1, and in
+  /// its upper 16 bits the shift of block(H y). abs(y) <= 32767; overwrites y and wide [n].
+  uint32_t (*spread)(int16_t *y, uint32_t n, uint32_t block, int32_t *wide, int8_t *q);
   /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
   void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
 

@@ -278,7 +278,8 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
                      uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
   static some_rows *const each[2][4] = {{bytes_plain, bytes_one, bytes_two},
                                         {nibbles_plain, nibbles_one, nibbles_two, nibbles_four}};
-  some_rows *const some = each[nibbles != 0][pattern_of(w, nibbles)];
+  const int pattern = pattern_of(w, nibbles);
+  some_rows *const some = each[nibbles != 0][pattern > 0 ? pattern : 0];
   const uint32_t blocks = (w->columns + 31) / 32;
   // Blocks in a chunk.
   const uint32_t most = nibbles || !w->group_scales ? BYTES / 32 : SCALED_BYTES / 32;

@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 #include "../arithmetic.h"
 #include "../avx2.h"
+#include "spread.h"
 
 CURTA_AVX2 void curta_centre__avx2(const int32_t *x, uint32_t n, int32_t *y) {
   __m256i lanes = _mm256_setzero_si256();
@@ -163,5 +164,7 @@ CURTA_AVX2 void curta_block_sums__avx2(const int8_t *q, uint32_t n, int16_t *sum
     sums[j] = (int16_t)(sum_of_i64(_mm256_sad_epu8(x, zero)) - 32 * 128);
   }
 }
+
+CURTA_SPREAD_BY(avx2)
 
 #endif

@@ -6,6 +6,7 @@
 #if defined(__aarch64__)
 #include "../arithmetic.h"
 #include "../neon.h"
+#include "spread.h"
 
 void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
   int64x2_t lanes = vdupq_n_s64(0);
@@ -135,5 +136,7 @@ void curta_block_sums__neon(const int8_t *q, uint32_t n, int16_t *sums) {
     sums[j] = vaddvq_s16(vpadalq_s8(pairs, vld1q_s8(block + 16)));
   }
 }
+
+CURTA_SPREAD_BY(neon)
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
+#include "spread.h"
 
 void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
   int64_t sum = 0;
@@ -76,3 +77,5 @@ void curta_block_sums__scalar(const int8_t *q, uint32_t n, int16_t *sums) {
     sums[j] = (int16_t)sum;
   }
 }
+
+CURTA_SPREAD_BY(scalar)

@@ -4,31 +4,13 @@
 #include "../kernels.h"
 
 #if defined(__x86_64__)
-#include "../avx512.h"
-#include "../unroll.h"
-
-/// Butterflies inside a vector: (a, b) becomes (a + b, a - b); `swapped` has b, a.
-CURTA_AVX512_INLINE __m512i butterfly(__m512i x, __m512i swapped, __mmask16 second) {
-  return _mm512_mask_sub_epi32(_mm512_add_epi32(x, swapped), second, swapped, x);
-}
-
-CURTA_AVX512_INLINE __m512i hadamard16(__m512i x) {
-  x = butterfly(x, _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0xB1), 0xAAAA);
-  x = butterfly(x, _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0x4E), 0xCCCC);
-  x = butterfly(x, _mm512_shuffle_i64x2(x, x, 0xB1), 0xF0F0);
-  return butterfly(x, _mm512_shuffle_i64x2(x, x, 0x4E), 0xFF00);
-}
+#include "hadamard512.h"
 
 /// The transform of 16 * count numbers; count is a constant power of two up to 8.
 CURTA_AVX512_INLINE void transform(int32_t *y, uint32_t count) {
   __m512i x[8];
   CURTA_UNROLL for (uint32_t i = 0; i < count; i++) x[i] = hadamard16(load512(y + 16 * i));
-  CURTA_UNROLL for (uint32_t half = 1; half < 8; half *= 2)
-      CURTA_UNROLL for (uint32_t i = 0; i < count; i++) if (half < count && (i & half) == 0) {
-    const __m512i a = x[i], b = x[i + half];
-    x[i] = _mm512_add_epi32(a, b);
-    x[i + half] = _mm512_sub_epi32(a, b);
-  }
+  hadamard_between(x, count);
   CURTA_UNROLL for (uint32_t i = 0; i < count; i++) store512(y + 16 * i, x[i]);
 }
 

@@ -16,6 +16,7 @@ struct ScratchLayout {
   let narrowA: UInt64  // i16 [width]
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
+  let width: UInt64
   let turns: UInt64  // i32 [headWidth] cosine, then sine
   let scores: UInt64  // i32 [context]
   let codes: UInt64  // i16 [context]
@@ -71,9 +72,10 @@ struct ScratchLayout {
       }
     }
 
-    width = (width + 63) & ~63
+    width = (max(width, 1) + 63) & ~63
     var part = ArenaLayout()
     self.headWidth = headWidth
+    self.width = width
     tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
     product = part.end.value
     narrowA = try part.take(width, 2)

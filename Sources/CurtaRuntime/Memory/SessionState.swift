@@ -102,6 +102,7 @@ struct ThreadScratch {
   let narrowA: UnsafeMutablePointer<Int16>  // [width]
   let narrowB: UnsafeMutablePointer<Int16>  // [width]
   let wide: UnsafeMutablePointer<Int32>  // [width]
+  let wideWidth: UInt64
   let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
@@ -120,7 +121,7 @@ extension SessionState {
     let turns = at(scratch.turns, Int32.self)
     return ThreadScratch(
       narrowA: at(scratch.narrowA, Int16.self), narrowB: at(scratch.narrowB, Int16.self),
-      wide: at(scratch.wide, Int32.self), cosine: turns,
+      wide: at(scratch.wide, Int32.self), wideWidth: scratch.width, cosine: turns,
       sine: turns + Int(scratch.headWidth), tile: at(scratch.tile, Int32.self),
       product: start + Int(scratch.product),
       scores: at(scratch.scores, Int32.self), codes: at(scratch.codes, Int16.self),
