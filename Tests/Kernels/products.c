@@ -166,7 +166,7 @@ static int32_t by_the_page(const problem *p, uint32_t t, uint32_t n) {
 
 typedef void product(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                      uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
-static _Alignas(64) uint8_t scratch[CURTA_PRODUCT_SCRATCH];
+static _Alignas(64) uint8_t scratch[CURTA_PRODUCT_SCRATCH(CURTA_PRODUCT_TOKENS)];
 
 static void check_problem(const problem *p, product *variant, const char *set, const char *kernel,
                           int every_range) {
@@ -220,7 +220,7 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
     }
   // More tokens and rows than share what is packed, several chunks of columns.
   for (uint32_t g = 0; g < kinds_of_group; g++) {
-    const problem p = make_problem(kind, 70 + random_below(30), 250 + random_below(30),
+    const problem p = make_problem(kind, 250 + random_below(30), 250 + random_below(30),
                                    1 + random_below(900), groupings[g], RANDOM, RANDOM);
     check_problem(&p, variant, set->name, kernel, 0);
   }

@@ -31,12 +31,19 @@ typedef struct {
 } curta_codes;
 
 enum {
-  CURTA_WEIGHT_NIBBLES = 4, // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
-  CURTA_WEIGHT_BYTES = 8,   // int8 codes, row padded with 0 to a multiple of 32; any other grid
-  CURTA_WEIGHT_WIDE = 16,   // int16 codes, rows not padded
-  CURTA_STRIP_ROWS = 16,    // rows of a masked tensor that share their surviving blocks
-  CURTA_PRODUCT_SCRATCH = 51200, // bytes that a product works in
+  CURTA_WEIGHT_NIBBLES = 4,   // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
+  CURTA_WEIGHT_BYTES = 8,     // int8 codes, row padded with 0 to a multiple of 32; any other grid
+  CURTA_WEIGHT_WIDE = 16,     // int16 codes, rows not padded
+  CURTA_STRIP_ROWS = 16,      // rows of a masked tensor that share their surviving blocks
+  CURTA_PRODUCT_TOKENS = 264, // that a product works on together at most
 };
+
+/// Bytes that a product of so many tokens works in.
+#define CURTA_PRODUCT_SCRATCH(tokens)                                                              \
+  (15360 + 6912 * ((((tokens) < CURTA_PRODUCT_TOKENS ? (tokens) : CURTA_PRODUCT_TOKENS) + 11) / 12))
+static inline uint32_t curta_product_scratch(uint32_t tokens) {
+  return CURTA_PRODUCT_SCRATCH(tokens);
+}
 
 /// A tensor as the product kernels read it.
 ///
@@ -63,8 +70,8 @@ typedef struct {
 
 typedef struct {
   /// z[t * z_stride + n - n0] = round(S[t][n] * m[n], shift) for t0 <= t < t1, n0 <= n < n1, where
-  /// S is the exact sum of curta-arithmetic.md section 2. Overwrites CURTA_PRODUCT_SCRATCH bytes of
-  /// scratch, whose address is a multiple of 64. One for each weight kind.
+  /// S is the exact sum of curta-arithmetic.md section 2. Overwrites curta_product_scratch(t1 - t0)
+  /// bytes of scratch, whose address is a multiple of 64. One for each weight kind.
   void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,

@@ -3,7 +3,7 @@
 //
 // A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
 // rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
-// codes of a token. Packing costs one pass over the weights for every TOKENS tokens.
+// codes of a token. Packing costs one pass over the weights for every CURTA_PRODUCT_TOKENS tokens.
 //
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
 // -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
@@ -22,26 +22,27 @@ enum {
   PANEL = 16,       // rows
   CHUNK = 16,       // blocks of 32 columns
   TILE = 12,        // tokens
-  TOKENS = 72,      // that share a packed panel
-  SLAB = 16,        // panels that share the packed tokens
-  WIDE_TOKENS = 24, // the same where sums are wider than int32
+  SLAB = 16,        // panels whose sums are in the cache together
+  WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
   WIDE_SLAB = 4,
 };
 
-/// What is packed, in the caller's memory.
+/// What is packed, in the caller's memory, tokens after it.
 typedef struct {
-  uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
-  int32_t scales[CHUNK][PANEL];              // of each part
-  int32_t q[TOKENS / TILE][CHUNK * 8][TILE]; // codes, [tile][4 columns][token]
-  int32_t corrections[TOKENS][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
+  uint8_t panel[CHUNK * 8][PANEL * 4];           // [4 columns][row][4]
+  int32_t scales[CHUNK][PANEL];                  // of each part
+  int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL]; // upper parts of wide sums
 } packed;
 
-/// Upper parts of wide sums, in place of the tokens that are not there then.
-typedef int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL];
+/// A tile of tokens in it.
+typedef struct {
+  int32_t q[CHUNK * 8][TILE];       // codes, [4 columns][token]
+  int32_t corrections[TILE][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
+} packed_tile;
 
-_Static_assert(sizeof(packed) <= CURTA_PRODUCT_SCRATCH, "room for what is packed");
-_Static_assert(sizeof(uppers) <= sizeof(int32_t[(TOKENS - WIDE_TOKENS) / TILE][CHUNK * 8][TILE]),
-               "room for the upper parts");
+_Static_assert(sizeof(packed) + (CURTA_PRODUCT_TOKENS / TILE) * sizeof(packed_tile) ==
+                   CURTA_PRODUCT_SCRATCH(CURTA_PRODUCT_TOKENS),
+               "room for what is packed");
 
 /// A chunk of columns for the tokens and panels of a slab.
 typedef struct {
@@ -56,6 +57,7 @@ typedef struct {
   uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
   uint32_t starts[CHUNK]; // of each part, in corrections
   packed *packed;
+  packed_tile *tiles;
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -176,9 +178,10 @@ enum scaling { NONE, HALVES, WHOLE };
 /// Adds the chunk's products with `tokens` tokens to sums[token].
 CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
-  const int32_t *first = &c->packed->q[i / TILE][0][i % TILE];
+  const packed_tile *of = &c->tiles[i / TILE];
+  const int32_t *first = &of->q[0][i % TILE];
   const uint8_t *panel = c->packed->panel[0];
-  const int32_t(*corrections)[CHUNK] = &c->packed->corrections[i];
+  const int32_t(*corrections)[CHUNK] = &of->corrections[i % TILE];
   uint32_t b = 0;
   for (uint32_t g = 0; g < c->parts; g++) {
     __m512i lanes[TILE];
@@ -315,7 +318,7 @@ CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t 
         c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
   // Rows of codes are padded to 64.
   for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
-    int32_t(*out)[TILE] = &c->packed->q[i / TILE][at / 4];
+    int32_t(*out)[TILE] = &c->tiles[i / TILE].q[at / 4];
     const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
     const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
     const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
@@ -363,7 +366,7 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
     const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
     const __m512i own = _mm512_mullo_epi32(
         _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums)), _mm512_set1_epi32(-bias));
-    int32_t *corrections = c->packed->corrections[i];
+    int32_t *corrections = c->tiles[i / TILE].corrections[i % TILE];
     if (c->parts == blocks) {
       store512(corrections, own);
       continue;
@@ -390,18 +393,19 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const int scaled = w->group_scales != 0;
   const uint32_t masked = w->mask_starts != 0; // then a panel stays in one strip
   const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
-  const uint32_t together = narrow ? TOKENS : WIDE_TOKENS;
-  const uint32_t slab_rows = (narrow ? SLAB : WIDE_SLAB) * PANEL;
+  const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
+  // Sums wait in z for the next chunk, if there is one.
+  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : SLAB * PANEL;
   static some_tokens *const tiles[3][3] = {
       {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
   some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
   chunk c;
   c.packed = scratch;
-  uppers *upper = (uppers *)(void *)c.packed->q[WIDE_TOKENS / TILE];
+  c.tiles = (packed_tile *)(void *)(c.packed + 1);
   c.w = w;
   c.x = x;
   for (uint32_t slab = n0, slab_end; slab < n1; slab = slab_end) {
-    slab_end = least(n1 - slab, slab_rows - slab % PANEL * masked) + slab;
+    slab_end = least(n1 - slab, slab_rows - (narrow ? 0 : slab % PANEL * masked)) + slab;
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = least(t1 - t, together);
       for (uint32_t b = 0; b < blocks; b += CHUNK) {
@@ -410,7 +414,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           rows = least(slab_end - n, PANEL - n % PANEL * masked);
           pack(&c, nibbles, n, n + rows);
           const sink to = {
-              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : (*upper)[panel],
+              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : c.packed->uppers[panel],
               (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
           uint32_t i = 0;
           for (; i + 12 <= tokens; i += 12)

@@ -81,8 +81,15 @@ CURTA_AVX512_INLINE void store_codes(const int16_t *y, const int32_t *wide, uint
     store128(q + i, _mm512_cvtepi32_epi8(code(y, wide, i, is_wide, by)));
 }
 
-CURTA_AVX512_INLINE uint32_t largest_of(__m512i x) {
-  return largest_u32(_mm256_max_epu32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1)));
+/// The largest lane of most in the lower 32 bits, and that of -least in the upper ones.
+CURTA_AVX512_INLINE uint64_t ends_of(const range *r) {
+  const __m512i below = _mm512_sub_epi32(_mm512_setzero_si512(), r->least);
+  const __m512i low = _mm512_unpacklo_epi32(r->most, below);
+  const __m512i both = _mm512_max_epi32(low, _mm512_unpackhi_epi32(r->most, below));
+  const __m256i half =
+      _mm256_max_epi32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
+  const __m128i quarter = _mm_max_epi32(low128(half), high128(half));
+  return (uint64_t)_mm_cvtsi128_si64(_mm_max_epi32(quarter, _mm_unpackhi_epi64(quarter, quarter)));
 }
 
 CURTA_AVX512 uint32_t curta_spread__avx512vnni(int16_t *y, uint32_t n, uint32_t block,
@@ -112,13 +119,14 @@ CURTA_AVX512 uint32_t curta_spread__avx512vnni(int16_t *y, uint32_t n, uint32_t 
         transform_256(y + i, wide + i, &r);
       }
   }
-  // Abs of the ends, which are on either side of 0; narrowing never changes their order.
-  const __m512i ends = _mm512_max_epi32(r.most, _mm512_sub_epi32(_mm512_setzero_si512(), r.least));
-  const uint32_t bits = curta_bits(largest_of(ends)), s = bits > 15 ? bits - 15 : 0;
-  quantizing by = {.half_s = _mm512_set1_epi32(s ? 1 << (s - 1) : 0),
-                   .s = _mm_cvtsi32_si128((int32_t)s)};
-  const __m512i low = _mm512_sub_epi32(_mm512_setzero_si512(), narrowed(r.least, &by));
-  uint32_t most = largest_of(_mm512_max_epi32(narrowed(r.most, &by), low));
+  // The ends are on either side of 0; narrowing never changes their order.
+  const uint64_t ends = ends_of(&r);
+  const int32_t above = (int32_t)(uint32_t)ends, below = (int32_t)(ends >> 32);
+  const uint32_t bits = curta_bits((uint32_t)(above | below)), s = bits > 15 ? bits - 15 : 0;
+  const int32_t half_s = s ? 1 << (s - 1) : 0;
+  quantizing by = {.half_s = _mm512_set1_epi32(half_s), .s = _mm_cvtsi32_si128((int32_t)s)};
+  const int32_t high = (above + half_s) >> s, low = -((half_s - below) >> s);
+  uint32_t most = (uint32_t)(high > low ? high : low);
   most = most == 0 ? 1 : most > 32767 ? 32767 : most;
   const uint32_t p = curta_quantize_shift(most);
   by.r = _mm512_set1_epi32((int32_t)curta_quantize_factor(most, p));

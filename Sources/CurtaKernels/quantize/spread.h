@@ -7,10 +7,10 @@
 #include "../arithmetic.h"
 #include "../kernels.h"
 
-/// p and r of curta-arithmetic.md section 3, quantize, for A = most.
+/// p and r of curta-arithmetic.md section 3, quantize, for A = most < 2^15.
 static inline uint32_t curta_quantize_shift(uint32_t most) { return 8 + curta_bits(most); }
 static inline uint32_t curta_quantize_factor(uint32_t most, uint32_t p) {
-  return (uint32_t)((((uint64_t)127 << p) + most / 2) / most);
+  return ((127u << p) + most / 2) / most;
 }
 
 #define CURTA_SPREAD_BY(set)                                                                       \

@@ -7,12 +7,12 @@ import CurtaKernels
 /// Sizes and places of scratch memory.
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
-  static let tileRows: UInt32 = 64
+  static let tileRows: UInt32 = 128
 
   // From the start of one thread's part:
   let tile: UInt64  // i32 [rows of a step][tileRows]
   /// What a product overwrites: all that follows.
-  let product: UInt64  // u8 [CURTA_PRODUCT_SCRATCH] at least
+  let product: UInt64  // u8 [curta_product_scratch(rows of a step)] at least
   let narrowA: UInt64  // i16 [width]
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
@@ -86,9 +86,8 @@ struct ScratchLayout {
     codes = try part.take(UInt64(sizes.context), 2)
     sums = try part.take(headWidth, 8)
     let others = part.end.value - product
-    if others < UInt64(CURTA_PRODUCT_SCRATCH) {
-      _ = try part.take(UInt64(CURTA_PRODUCT_SCRATCH) - others, 1)
-    }
+    let needed = UInt64(curta_product_scratch(sizes.tokens))
+    if others < needed { _ = try part.take(needed - others, 1) }
     threadSize = part.end.value
 
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
