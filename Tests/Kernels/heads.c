@@ -32,12 +32,14 @@ void check_scores(const curta_kernels *set) {
     for (uint32_t i = 0; i < 42; i++)
       for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
         const uint32_t width = widths[at], n = count(i);
-        const int8_t *q = codes(width, i % 2 ? pattern : RANDOM);
+        const uint32_t rows = i % 3 ? 1 : random_below(6), q_stride = width + random_below(5);
+        const int8_t *q = codes((size_t)q_stride * rows, i % 2 ? pattern : RANDOM);
         const int8_t *k = codes((size_t)width * n, pattern);
-        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
-        curta_scores__scalar(q, k, width, n, want);
-        set->scores(q, k, width, n, got);
-        expect_same(got, want, n * 4, set->name, "scores", width * 10000 + n);
+        const size_t bytes = (size_t)(n + 1) * rows * 4;
+        int32_t *want = output_buffer(bytes), *got = output_buffer(bytes);
+        curta_scores__scalar(q, q_stride, rows, k, width, n, want, n + 1);
+        set->scores(q, q_stride, rows, k, width, n, got, n + 1);
+        expect_same(got, want, bytes, set->name, "scores", width * 10000 + n);
       }
 }
 
@@ -49,8 +51,12 @@ void bench_scores(const curta_kernels *set) {
           width == 32   ? "scores width=32"
           : width == 64 ? "scores width=64"
                         : "scores width=128",
-          "GMAC/s", width * 1024, set->scores(q, k, width, 1024, a));
+          "GMAC/s", width * 1024, set->scores(q, 0, 1, k, width, 1024, a, 0));
   }
+  const int8_t *q = codes(64 * 16, RANDOM), *k = codes((size_t)64 * 256, RANDOM);
+  int32_t *a = output_buffer(256 * 16 * 4);
+  BENCH(set, "scores width=64, 16 queries", "GMAC/s", 64 * 256 * 16,
+        set->scores(q, 64, 16, k, 64, 256, a, 256));
 }
 
 void check_score_logits(const curta_kernels *set) {

@@ -90,8 +90,9 @@ CURTA_AVX512_INLINE void some_scores(const int8_t *q, const int8_t *k, uint32_t 
   }
 }
 
-CURTA_AVX512 void curta_scores__avx512vnni(const int8_t *q, const int8_t *k, uint32_t width,
-                                           uint32_t n, int32_t *a) {
+/// The scores of one query.
+CURTA_AVX512 static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
+                                    int32_t *a) {
   uint32_t done = n / 16 * 16;
   if (width == 32)
     scores_of_32(q, k, done, a);
@@ -101,7 +102,66 @@ CURTA_AVX512 void curta_scores__avx512vnni(const int8_t *q, const int8_t *k, uin
     some_scores(q, k, 2, done, a);
   else
     done = 0;
-  curta_scores__avx2(q, k + (size_t)done * width, width, n - done, a + done);
+  curta_scores__avx2(q, 0, 1, k + (size_t)done * width, width, n - done, a + done, 0);
+}
+
+/// Scores of 16 keys of 32 * parts columns with rows of queries: keys are packed as in the
+/// products, four columns of all keys after each other, for as many rows as there are.
+CURTA_AVX512_INLINE void scores_of_rows(const int8_t *q, size_t q_stride, uint32_t rows,
+                                        const int8_t *k, uint32_t parts, int32_t *a,
+                                        size_t a_stride) {
+  const __m512i flip = _mm512_set1_epi8(-128);
+  const size_t width = 32 * (size_t)parts;
+  __m512i u[16];
+  CURTA_UNROLL for (uint32_t at = 0; at < 2 * parts; at++) {
+    __m512i x[4];
+    CURTA_UNROLL for (int i = 0; i < 4; i++) { // keys i, i + 4, i + 8, i + 12
+      const int8_t *key = k + (size_t)i * width + 16 * at;
+      __m512i four = _mm512_castsi128_si512(load128(key));
+      four = _mm512_inserti32x4(four, load128(key + 4 * width), 1);
+      four = _mm512_inserti32x4(four, load128(key + 8 * width), 2);
+      x[i] = _mm512_xor_si512(_mm512_inserti32x4(four, load128(key + 12 * width), 3), flip);
+    }
+    const __m512i l01 = _mm512_unpacklo_epi32(x[0], x[1]), h01 = _mm512_unpackhi_epi32(x[0], x[1]);
+    const __m512i l23 = _mm512_unpacklo_epi32(x[2], x[3]), h23 = _mm512_unpackhi_epi32(x[2], x[3]);
+    u[4 * at] = _mm512_unpacklo_epi64(l01, l23);
+    u[4 * at + 1] = _mm512_unpackhi_epi64(l01, l23);
+    u[4 * at + 2] = _mm512_unpacklo_epi64(h01, h23);
+    u[4 * at + 3] = _mm512_unpackhi_epi64(h01, h23);
+  }
+  // Keys in order: a lane of 128 bits has the keys 4 i ... 4 i + 3.
+  for (uint32_t r = 0; r < rows; r++, q += q_stride, a += a_stride) {
+    __m512i bias = _mm512_setzero_si512();
+    CURTA_UNROLL for (uint32_t i = 0; i < width; i += 64) {
+      const __m512i own = parts == 1 ? _mm512_maskz_loadu_epi32(0xFF, q) : load512(q + i);
+      bias = _mm512_dpbusd_epi32(bias, flip, own); // 128 * q
+    }
+    __m512i even = _mm512_setzero_si512(), odd = even;
+    CURTA_UNROLL for (uint32_t i = 0; i < 8 * parts; i += 2) {
+      even = _mm512_dpbusd_epi32(even, u[i], spread32(q + 4 * i));
+      odd = _mm512_dpbusd_epi32(odd, u[i + 1], spread32(q + 4 * i + 4));
+    }
+    const __m512i less = _mm512_set1_epi32(_mm512_reduce_add_epi32(bias));
+    store512(a, _mm512_sub_epi32(_mm512_add_epi32(even, odd), less));
+  }
+}
+
+CURTA_AVX512 void curta_scores__avx512vnni(const int8_t *q, size_t q_stride, uint32_t rows,
+                                           const int8_t *k, uint32_t width, uint32_t n, int32_t *a,
+                                           size_t a_stride) {
+  uint32_t done = 0;
+  if (rows > 2 && (width == 32 || width == 64)) {
+    for (; n - done >= 16; done += 16) {
+      const int8_t *keys = k + (size_t)done * width;
+      if (width == 32)
+        scores_of_rows(q, q_stride, rows, keys, 1, a + done, a_stride);
+      else
+        scores_of_rows(q, q_stride, rows, keys, 2, a + done, a_stride);
+    }
+  }
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k + (size_t)done * width, width, n - done,
+               a + r * a_stride + done);
 }
 
 /// Sums of four rows of 64 columns, or of eight of 32, as VPDPBUSD leaves them.

@@ -4,8 +4,8 @@
 #include "../arithmetic.h"
 #include "../kernels.h"
 
-void curta_scores__scalar(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
-                          int32_t *a) {
+/// The scores of one query.
+static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
   for (uint32_t j = 0; j < n; j++) {
     const int8_t *row = k + (size_t)j * width;
     int32_t dot = 0;
@@ -13,6 +13,12 @@ void curta_scores__scalar(const int8_t *q, const int8_t *k, uint32_t width, uint
       dot += q[i] * row[i];
     a[j] = dot;
   }
+}
+
+void curta_scores__scalar(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
+                          uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 int32_t curta_score_logits__scalar(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,

@@ -121,8 +121,10 @@ typedef struct {
   void (*hadamard)(int32_t *y, uint32_t n);
 
   /// Codes of q, k and v are within 127.
-  /// a[j] = sum over i < width of q[i] * k[j * width + i], 0 <= j < n.
-  void (*scores)(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a);
+  /// a[r * a_stride + j] = sum over i < width of q[r * q_stride + i] * k[j * width + i], 0 <= j <
+  /// n, 0 <= r < rows.
+  void (*scores)(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k, uint32_t width,
+                 uint32_t n, int32_t *a, size_t a_stride);
   /// t[j] = clamp(rescale(round(a[j] * k[j].m, 14) * m, k[j].e + e), 2^30), in place of a[j];
   /// returns the largest. abs(a[j]) <= 2^22, n >= 1.
   int32_t (*score_logits)(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m, int32_t e);

@@ -8,6 +8,8 @@ import CurtaKernels
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
   static let tileRows: UInt32 = 128
+  /// Rows of an image whose scores with a head's keys are made together.
+  static let scoreRows = 16
 
   // From the start of one thread's part:
   let tile: UInt64  // i32 [rows of a step][tileRows]
@@ -18,7 +20,7 @@ struct ScratchLayout {
   let wide: UInt64  // i32 [width]
   let width: UInt64
   let turns: UInt64  // i32 [headWidth] cosine, then sine
-  let scores: UInt64  // i32 [context]
+  let scores: UInt64  // i32 [context]; for images [scoreRows][context]
   let codes: UInt64  // i16 [context]
   let sums: UInt64  // i64 [headWidth]
   let threadSize: UInt64
@@ -82,7 +84,8 @@ struct ScratchLayout {
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
     turns = try part.take(headWidth, 8)
-    scores = try part.take(UInt64(sizes.context), 4)
+    let scoreRows = program.image == nil ? 1 : UInt64(ScratchLayout.scoreRows)
+    scores = try part.take(UInt64(sizes.context) * scoreRows, 4)
     codes = try part.take(UInt64(sizes.context), 2)
     sums = try part.take(headWidth, 8)
     let others = part.end.value - product

@@ -107,7 +107,7 @@ struct ThreadScratch {
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
   let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
-  let scores: UnsafeMutablePointer<Int32>  // [context]
+  let scores: UnsafeMutablePointer<Int32>  // [context], for images [scoreRows][context]
   let codes: UnsafeMutablePointer<Int16>  // [context]
   let sums: UnsafeMutablePointer<Int64>  // [headWidth]
 }

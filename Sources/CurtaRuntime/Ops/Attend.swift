@@ -21,33 +21,50 @@ extension OpWork {
     let out = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
     let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
 
-    for item in SessionState.share(session.pointee.count * heads, part, parts) {
-      let t = item / heads
-      let h = item % heads
+    var scores = scratch.scores
+    var ready = 0  // rows of scores after the current one
+    let share = SessionState.share(session.pointee.count * heads, part, parts)
+    for item in share {
+      var t = item / heads
+      var h = item % heads
       var last = session.pointee.past + t
       var first = window == 0 ? 0 : max(0, last - window + 1)
-      if isImage {  // all rows of the image
-        first = t / context * context
+      if isImage {  // all rows of the image; head by head, for its keys to meet many rows at once
+        first = item / (context * heads) * context
         last = first + context - 1
+        t = first + item % context
+        h = item / context % heads
       }
       let start = h / (heads / keys.heads) * positions + first
       let n = UInt32(last - first + 1)
 
-      let q = query.codes.codes + t * Int(query.codes.stride) + h * width
-      kernels.scores(q, keys.codes + start * width, UInt32(width), n, scratch.scores)
+      if ready > 0 {
+        ready -= 1
+        scores += Int(n)
+      } else {
+        let stride = Int(query.codes.stride)
+        let rows =
+          isImage
+          ? min(ScratchLayout.scoreRows, context - item % context, share.upperBound - item) : 1
+        scores = scratch.scores
+        kernels.scores(
+          query.codes.codes + t * stride + h * width, stride, UInt32(rows),
+          keys.codes + start * width, UInt32(width), n, scores, Int(n))
+        ready = rows - 1
+      }
       let scale = Fixed.multiply(query.codes.scales[t * heads + h], multiplier)
       var largest = kernels.score_logits(
-        scratch.scores, keys.scales + start, n, scale.m, scale.e &- 30)
+        scores, keys.scales + start, n, scale.m, scale.e &- 30)
       if let cap {  // never decreases: the largest stays the largest
-        for j in 0..<Int(n) { scratch.scores[j] = cap(scratch.scores[j]) }
+        for j in 0..<Int(n) { scores[j] = cap(scores[j]) }
         largest = cap(largest)
       }
       var total: UInt64 = 0
       var least: Int32 = 0
       let weight = kernels.score_weights(
-        scratch.scores, values.scales + start, n, largest, &total, &least)
+        scores, values.scales + start, n, largest, &total, &least)
       let s = max(0, Fixed.bits(UInt64(weight)) - 15)
-      let weights = UnsafeRawPointer(scratch.scores).assumingMemoryBound(to: UInt32.self)
+      let weights = UnsafeRawPointer(scores).assumingMemoryBound(to: UInt32.self)
       kernels.narrow_weights(
         weights, values.scales + start, n, least, UInt32(s), scratch.codes)
       kernels.weighted_sum(
@@ -57,7 +74,7 @@ extension OpWork {
       let reciprocal = UInt32(truncatingIfNeeded: (1 << UInt64(15 + bits)) / total)
       let s2 = kernels.scaled_sums(
         scratch.sums, UInt32(width), reciprocal, out + (t * heads + h) * width)
-      exponents[item] = 15 &+ bits &+ least &- s &- Int32(truncatingIfNeeded: s2)
+      exponents[t * heads + h] = 15 &+ bits &+ least &- s &- Int32(truncatingIfNeeded: s2)
     }
   }
 
