@@ -43,9 +43,8 @@ extension OpWork {
         scores += Int(n)
       } else {
         let stride = Int(query.codes.stride)
-        let rows =
-          isImage
-          ? min(ScratchLayout.scoreRows, context - item % context, share.upperBound - item) : 1
+        let left = min(context - item % context, share.upperBound - item)
+        let rows = isImage ? min(ScratchLayout.scoreRows, left) : 1
         scores = scratch.scores
         kernels.scores(
           query.codes.codes + t * stride + h * width, stride, UInt32(rows),
