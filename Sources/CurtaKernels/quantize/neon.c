@@ -17,9 +17,11 @@ void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
   for (; i < n; i++)
     sum += x[i];
   const int32_t mean = (int32_t)curta_floor_divide(2 * sum + n, 2 * (int64_t)n);
-  const int32x4_t least = vdupq_n_s32(-INT32_MAX);
+  // Cut off before the difference, which is then at least -INT32_MAX. (A vector of that constant
+  // would be made with FNEG.)
+  const int32x4_t least = vdupq_n_s32(mean > 0 ? mean - INT32_MAX : -INT32_MAX);
   for (i = 0; n - i >= 4; i += 4)
-    vst1q_s32(y + i, vmaxq_s32(vqsubq_s32(vld1q_s32(x + i), vdupq_n_s32(mean)), least));
+    vst1q_s32(y + i, vqsubq_s32(vmaxq_s32(vld1q_s32(x + i), least), vdupq_n_s32(mean)));
   for (; i < n; i++)
     y[i] = curta_clamp32((int64_t)x[i] - mean);
 }
