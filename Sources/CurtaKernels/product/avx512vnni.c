@@ -301,12 +301,15 @@ typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, const sink *to)
     run_tile(c, n, i, tokens, scaling, to);                                                        \
   }
 TILE_OF(none_12, 12, NONE)
+TILE_OF(none_5, 5, NONE) // what 12 leaves of 65, 197 and 257
 TILE_OF(none_4, 4, NONE)
 TILE_OF(none_1, 1, NONE)
 TILE_OF(halves_12, 12, HALVES)
+TILE_OF(halves_5, 5, HALVES)
 TILE_OF(halves_4, 4, HALVES)
 TILE_OF(halves_1, 1, HALVES)
 TILE_OF(whole_12, 12, WHOLE)
+TILE_OF(whole_5, 5, WHOLE)
 TILE_OF(whole_4, 4, WHOLE)
 TILE_OF(whole_1, 1, WHOLE)
 
@@ -396,8 +399,9 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
   // Sums wait in z for the next chunk, if there is one.
   const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : SLAB * PANEL;
-  static some_tokens *const tiles[3][3] = {
-      {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
+  static some_tokens *const tiles[3][4] = {{none_12, none_5, none_4, none_1},
+                                           {halves_12, halves_5, halves_4, halves_1},
+                                           {whole_12, whole_5, whole_4, whole_1}};
   some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
   chunk c;
   c.packed = scratch;
@@ -419,10 +423,12 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           uint32_t i = 0;
           for (; i + 12 <= tokens; i += 12)
             run[0](&c, n, i, &to);
-          for (; i + 4 <= tokens; i += 4)
+          for (; i + 5 <= tokens; i += 5)
             run[1](&c, n, i, &to);
-          for (; i < tokens; i++)
+          for (; i + 4 <= tokens; i += 4)
             run[2](&c, n, i, &to);
+          for (; i < tokens; i++)
+            run[3](&c, n, i, &to);
         }
       }
     }
