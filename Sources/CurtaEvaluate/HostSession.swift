@@ -71,7 +71,7 @@ public final class HostSession {
   public let plan: curta_plan_info
   public let session: Session
   private let arena: UnsafeMutableRawPointer
-  private let pool: OpaquePointer?
+  let pool: OpaquePointer?  // of curta_pool; nil with one thread
 
   /// Maps the file at `path`, checks all of it and makes a session. Throws `HostError`.
   public convenience init(

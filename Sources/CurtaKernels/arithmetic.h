@@ -23,6 +23,11 @@ static inline int64_t curta_rescale(int64_t x, int32_t s) {
   return x * ((int64_t)1 << (s > -14 ? -s : 14));
 }
 
+/// floor(x / n), n >= 1.
+static inline int64_t curta_floor_divide(int64_t x, int64_t n) {
+  return x / n - (x % n < 0 ? 1 : 0);
+}
+
 /// clamp(x, b) = min(max(x, -b), b).
 static inline int64_t curta_clamp(int64_t x, int64_t b) { return x > b ? b : x < -b ? -b : x; }
 

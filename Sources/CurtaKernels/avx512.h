@@ -26,4 +26,12 @@ CURTA_AVX512_INLINE __m512i widened512(__m512i x) {
                           _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1)));
 }
 
+/// rescale(z * m, s) of int32 lanes for s >= 17, abs <= 2^30; see gate/avx2.c.
+CURTA_AVX512_INLINE __m512i rescaled32(__m512i z, __m512i m, __m128i less17) {
+  const __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(z, 16), m);
+  const __m512i all = _mm512_add_epi32(high, _mm512_mulhi_epu16(z, m));
+  const __m512i twice = _mm512_sra_epi32(all, less17);
+  return _mm512_srai_epi32(_mm512_add_epi32(twice, _mm512_set1_epi32(1)), 1);
+}
+
 #endif

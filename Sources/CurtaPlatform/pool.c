@@ -1,10 +1,16 @@
-// A small pool of threads on pthreads: static split of parts, no spinning, asleep when idle.
+// A small pool of threads on pthreads: static split of parts, asleep when idle.
 // SPDX-License-Identifier: Apache-2.0
+//
+// A thread looks for the next round for a moment before it sleeps: an op of a small model takes
+// microseconds, to wake a thread tens of them.
 
 #include "curta_platform.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+
+enum { LOOKS = 4000 }; // some 0.1 ms
 
 typedef struct {
   curta_pool *pool;
@@ -16,15 +22,32 @@ struct curta_pool {
   pthread_mutex_t lock;
   pthread_cond_t start;    // a new round, or the end
   pthread_cond_t finished; // the last worker of a round is done
-  uint64_t round;
+  _Atomic uint32_t round;  // counts them, modulo 2^32
   uint32_t threads;
-  uint32_t working; // workers that have not finished this round
-  int stopping;
+  _Atomic uint32_t working; // workers that have not finished this round
+  _Atomic int stopping;
   curta_task_function task;
   void *argument;
   uint32_t parts;
   worker workers[];
 };
+
+static void pause_a_moment(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__ARM_ARCH_7A__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static int has_news(curta_pool *pool, uint32_t seen) {
+  return atomic_load_explicit(&pool->round, memory_order_acquire) != seen ||
+         atomic_load_explicit(&pool->stopping, memory_order_acquire);
+}
+
+static int is_finished(curta_pool *pool) {
+  return atomic_load_explicit(&pool->working, memory_order_acquire) == 0;
+}
 
 static void run_parts(const curta_pool *pool, uint32_t index) {
   for (uint32_t part = index; part < pool->parts; part += pool->threads)
@@ -34,22 +57,24 @@ static void run_parts(const curta_pool *pool, uint32_t index) {
 static void *work(void *argument) {
   worker *self = argument;
   curta_pool *pool = self->pool;
-  uint64_t seen = 0;
-  pthread_mutex_lock(&pool->lock);
-  for (;;) {
-    while (pool->round == seen && !pool->stopping)
-      pthread_cond_wait(&pool->start, &pool->lock);
+  for (uint32_t seen = 0;; seen++) {
+    for (int i = 0; i < LOOKS && !has_news(pool, seen); i++)
+      pause_a_moment();
+    if (!has_news(pool, seen)) {
+      pthread_mutex_lock(&pool->lock);
+      while (!has_news(pool, seen))
+        pthread_cond_wait(&pool->start, &pool->lock);
+      pthread_mutex_unlock(&pool->lock);
+    }
     if (pool->stopping)
-      break;
-    seen = pool->round;
-    pthread_mutex_unlock(&pool->lock);
+      return NULL;
     run_parts(pool, self->index);
-    pthread_mutex_lock(&pool->lock);
-    if (--pool->working == 0)
+    if (atomic_fetch_sub_explicit(&pool->working, 1, memory_order_acq_rel) == 1) {
+      pthread_mutex_lock(&pool->lock); // the caller looks at `working` and sleeps under it
       pthread_cond_signal(&pool->finished);
+      pthread_mutex_unlock(&pool->lock);
+    }
   }
-  pthread_mutex_unlock(&pool->lock);
-  return NULL;
 }
 
 curta_pool *curta_pool_create(uint32_t threads) {
@@ -92,17 +117,21 @@ void curta_pool_destroy(curta_pool *pool) {
 
 void curta_pool_run(void *context, curta_task_function task, void *argument, uint32_t parts) {
   curta_pool *pool = context;
-  pthread_mutex_lock(&pool->lock);
   pool->task = task;
   pool->argument = argument;
   pool->parts = parts;
-  pool->working = pool->threads - 1;
-  pool->round++;
+  atomic_store_explicit(&pool->working, pool->threads - 1, memory_order_relaxed);
+  pthread_mutex_lock(&pool->lock); // who is about to sleep sees the round before or is woken
+  atomic_fetch_add_explicit(&pool->round, 1, memory_order_release);
   pthread_cond_broadcast(&pool->start);
   pthread_mutex_unlock(&pool->lock);
   run_parts(pool, 0);
+  for (int i = 0; i < LOOKS && !is_finished(pool); i++)
+    pause_a_moment();
+  if (is_finished(pool))
+    return;
   pthread_mutex_lock(&pool->lock);
-  while (pool->working > 0)
+  while (!is_finished(pool))
     pthread_cond_wait(&pool->finished, &pool->lock);
   pthread_mutex_unlock(&pool->lock);
 }

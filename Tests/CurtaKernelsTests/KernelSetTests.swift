@@ -64,7 +64,10 @@ private struct Product {
                   maskStarts.withUnsafeBufferPointer { starts in
                     w.mask_blocks = blocks.baseAddress
                     w.mask_starts = starts.isEmpty ? nil : starts.baseAddress
-                    product?(&w, &x, 0, UInt32(tokens), 0, UInt32(rows), &z, rows)
+                    let scratch = UnsafeMutableRawPointer.allocate(
+                      byteCount: Int(curta_product_scratch(UInt32(tokens))), alignment: 64)
+                    defer { scratch.deallocate() }
+                    product?(&w, &x, 0, UInt32(tokens), 0, UInt32(rows), &z, rows, scratch)
                   }
                 }
               }

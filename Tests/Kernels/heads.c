@@ -32,22 +32,31 @@ void check_scores(const curta_kernels *set) {
     for (uint32_t i = 0; i < 42; i++)
       for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
         const uint32_t width = widths[at], n = count(i);
-        const int8_t *q = codes(width, i % 2 ? pattern : RANDOM);
+        const uint32_t rows = i % 3 ? 1 : random_below(6), q_stride = width + random_below(5);
+        const int8_t *q = codes((size_t)q_stride * rows, i % 2 ? pattern : RANDOM);
         const int8_t *k = codes((size_t)width * n, pattern);
-        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
-        curta_scores__scalar(q, k, width, n, want);
-        set->scores(q, k, width, n, got);
-        expect_same(got, want, n * 4, set->name, "scores", width * 10000 + n);
+        const size_t bytes = (size_t)(n + 1) * rows * 4;
+        int32_t *want = output_buffer(bytes), *got = output_buffer(bytes);
+        curta_scores__scalar(q, q_stride, rows, k, width, n, want, n + 1);
+        set->scores(q, q_stride, rows, k, width, n, got, n + 1);
+        expect_same(got, want, bytes, set->name, "scores", width * 10000 + n);
       }
 }
 
 void bench_scores(const curta_kernels *set) {
-  for (uint32_t width = 64; width <= 128; width += 64) {
+  for (uint32_t width = 32; width <= 128; width *= 2) {
     const int8_t *q = codes(width, RANDOM), *k = codes((size_t)width * 1024, RANDOM);
     int32_t *a = output_buffer(1024 * 4);
-    BENCH(set, width == 64 ? "scores width=64" : "scores width=128", "GMAC/s", width * 1024,
-          set->scores(q, k, width, 1024, a));
+    BENCH(set,
+          width == 32   ? "scores width=32"
+          : width == 64 ? "scores width=64"
+                        : "scores width=128",
+          "GMAC/s", width * 1024, set->scores(q, 0, 1, k, width, 1024, a, 0));
   }
+  const int8_t *q = codes(64 * 16, RANDOM), *k = codes((size_t)64 * 256, RANDOM);
+  int32_t *a = output_buffer(256 * 16 * 4);
+  BENCH(set, "scores width=64, 16 queries", "GMAC/s", 64 * 256 * 16,
+        set->scores(q, 64, 16, k, 64, 256, a, 256));
 }
 
 void check_score_logits(const curta_kernels *set) {
@@ -155,12 +164,40 @@ void check_weighted_sum(const curta_kernels *set) {
 }
 
 void bench_weighted_sum(const curta_kernels *set) {
-  for (uint32_t width = 64; width <= 128; width += 64) {
+  for (uint32_t width = 32; width <= 128; width *= 2) {
     int16_t *c = input_buffer(1024 * 2, 0);
     memset(c, 1, 1024 * 2);
     const int8_t *v = codes((size_t)width * 1024, RANDOM);
     int64_t *o = output_buffer(width * 8);
-    BENCH(set, width == 64 ? "weighted_sum width=64" : "weighted_sum width=128", "GMAC/s",
-          width * 1024, set->weighted_sum(c, v, width, 1024, o));
+    BENCH(set,
+          width == 32   ? "weighted_sum width=32"
+          : width == 64 ? "weighted_sum width=64"
+                        : "weighted_sum width=128",
+          "GMAC/s", width * 1024, set->weighted_sum(c, v, width, 1024, o));
   }
+}
+
+void check_scaled_sums(const curta_kernels *set) {
+  for (uint32_t at = 0; at < WIDTHS; at++)
+    for (uint32_t bits = 0; bits <= 47; bits++)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = widths[at], r = 32768 + random_below(32769);
+        const int64_t most = ((int64_t)1 << bits) - 1;
+        int64_t *o = input_buffer(n * 8, 8);
+        for (uint32_t i = 0; i < n; i++)
+          o[i] = sample(pattern, i, -most, most);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        const uint32_t a = curta_scaled_sums__scalar(o, n, r, want);
+        const uint32_t b = set->scaled_sums(o, n, r, got);
+        expect(a == b, "%s scaled_sums shift n=%u", set->name, n);
+        expect_same(got, want, n * 4, set->name, "scaled_sums", n);
+      }
+}
+
+void bench_scaled_sums(const curta_kernels *set) {
+  int64_t *o = input_buffer(64 * 8, 0);
+  for (uint32_t i = 0; i < 64; i++)
+    o[i] = random_between(-(1 << 30), 1 << 30);
+  int32_t *y = output_buffer(64 * 4);
+  BENCH(set, "scaled_sums n=64", "Gelement/s", 64, set->scaled_sums(o, 64, 50000, y));
 }

@@ -165,7 +165,8 @@ static int32_t by_the_page(const problem *p, uint32_t t, uint32_t n) {
 }
 
 typedef void product(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                     uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                     uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
+static _Alignas(64) uint8_t scratch[CURTA_PRODUCT_SCRATCH(CURTA_PRODUCT_TOKENS)];
 
 static void check_problem(const problem *p, product *variant, const char *set, const char *kernel,
                           int every_range) {
@@ -182,7 +183,7 @@ static void check_problem(const problem *p, product *variant, const char *set, c
       const uint32_t t0 = every_range ? random_below(t1) : 0;
       const uint32_t n0 = every_range ? random_below(n1) : 0;
       memset(got, 0xA5, cells * 4);
-      variant(&p->w, &p->x, t0, t1, n0, n1, got, stride);
+      variant(&p->w, &p->x, t0, t1, n0, n1, got, stride, scratch);
       int ok = output_intact(got, cells * 4);
       for (uint32_t t = 0; t < tokens; t++)
         for (uint32_t i = 0; i < stride; i++) {
@@ -217,6 +218,12 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
         check_problem(&p, variant, set->name, kernel, !large);
       }
     }
+  // More tokens and rows than share what is packed, several chunks of columns.
+  for (uint32_t g = 0; g < kinds_of_group; g++) {
+    const problem p = make_problem(kind, 250 + random_below(30), 250 + random_below(30),
+                                   1 + random_below(900), groupings[g], RANDOM, RANDOM);
+    check_problem(&p, variant, set->name, kernel, 0);
+  }
 }
 
 /// Masked tensors of strips whole and partial, chunks one and several.
@@ -235,6 +242,12 @@ static void check_masked(const curta_kernels *set, product *variant, uint32_t ki
         mask_problem(&p, 10 + random_below(90), 0);
         check_problem(&p, variant, set->name, kernel, widths[k] <= 2000);
       }
+  for (uint32_t g = 0; g < 3; g++) {
+    problem p = make_problem(kind, 70 + random_below(30), 90 + random_below(30),
+                             300 + random_below(900), tried[g], RANDOM, RANDOM);
+    mask_problem(&p, 50, 0);
+    check_problem(&p, variant, set->name, kernel, 0);
+  }
 }
 
 static void bench_product(const curta_kernels *set, product *variant, uint32_t kind,
@@ -253,10 +266,10 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
       const uint32_t part = tokens == 1 ? rows : 1024; // all from memory, or from the caches
       if (tokens == 1)
         BENCH(set, "cached", "GB/s", 100. * p.w.row_bytes,
-              variant(&p.w, &p.x, 0, tokens, 0, 100, z, rows));
+              variant(&p.w, &p.x, 0, tokens, 0, 100, z, rows, scratch));
       const double work = (double)part * (tokens == 1 ? p.w.row_bytes : (double)columns * tokens);
       BENCH(set, label, tokens == 1 ? "GB/s" : "GMAC/s", work,
-            variant(&p.w, &p.x, 0, tokens, 0, part, z, rows));
+            variant(&p.w, &p.x, 0, tokens, 0, part, z, rows, scratch));
     }
     release_buffers();
   }
@@ -279,7 +292,7 @@ static void bench_masked(const curta_kernels *set, product *variant, uint32_t ki
     for (int turn = 0; turn < 40; turn++)
       for (int m = 0; m < 2; m++) {
         const double start = seconds();
-        variant(m ? &masked.w : &dense.w, &dense.x, 0, tokens, 0, rows, z, rows);
+        variant(m ? &masked.w : &dense.w, &dense.x, 0, tokens, 0, rows, z, rows, scratch);
         const double took = seconds() - start;
         least[m] = took < least[m] ? took : least[m];
       }

@@ -28,6 +28,29 @@ FILLER(row_i32, int32_t)
 enum { N = 4096 };
 #define ELEMENTS(label, statement) BENCH(set, label, "Gelement/s", N, statement)
 
+void check_centre(const curta_kernels *set) {
+  EACH_ROW {
+    if (n == 0)
+      continue;
+    const int32_t most = random_below(2) ? INT32_MAX : 1 << 20;
+    int32_t *x = row_i32(n, pattern, -most, most);
+    if (random_below(2)) // far from 0
+      for (uint32_t i = 1; i < n; i++)
+        x[i] = x[i] < 0 && most == INT32_MAX ? x[i] + INT32_MAX : x[i];
+    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    memcpy(got, x, n * 4);
+    curta_centre__scalar(x, n, want);
+    set->centre(at % 2 ? got : x, n, got);
+    expect_same(got, want, n * 4, set->name, "centre", n);
+  }
+}
+
+void bench_centre(const curta_kernels *set) {
+  const int32_t *x = row_i32(N, RANDOM, -(1 << 20), 1 << 20);
+  int32_t *y = output_buffer(N * 4);
+  ELEMENTS("centre", set->centre(x, N, y));
+}
+
 void check_maxabs_i32(const curta_kernels *set) {
   EACH_ROW {
     const int32_t *x = row_i32(n, pattern, -INT32_MAX, INT32_MAX);
@@ -164,6 +187,37 @@ void bench_quantize(const curta_kernels *set) {
   ELEMENTS("quantize", set->quantize(y, N, 32513, 23, q));
 }
 
+void check_spread(const curta_kernels *set) {
+  static const uint32_t widths[] = {0, 1, 15, 16, 31, 32, 33, 64, 100, 128, 384, 512, 1536, 4099};
+  for (uint32_t k = 0; k < sizeof widths / sizeof *widths; k++)
+    for (uint32_t block = 0; block <= 256; block = block ? block * 2 : 2)
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
+        const uint32_t n = widths[k];
+        if (block && n % block)
+          continue;
+        const int16_t *y = row_i16(n, pattern, -32767, 32767);
+        int16_t *own = output_buffer(n * 2);
+        int32_t *wide = output_buffer(n * 4);
+        int8_t *want = output_buffer(n), *got = output_buffer(n);
+        memcpy(own, y, n * 2);
+        const uint32_t right = curta_spread__scalar(own, n, block, wide, want);
+        memcpy(own, y, n * 2);
+        expect(set->spread(own, n, block, wide, got) == right && output_intact(own, n * 2) &&
+                   output_intact(wide, n * 4),
+               "%s spread n=%u block=%u", set->name, n, block);
+        expect_same(got, want, n, set->name, "spread", n);
+      }
+}
+
+void bench_spread(const curta_kernels *set) {
+  int16_t *y = row_i16(N, RANDOM, -32767, 32767);
+  int32_t *wide = output_buffer(N * 4);
+  int8_t *q = output_buffer(N);
+  ELEMENTS("spread", set->spread(y, N, 0, wide, q));
+  ELEMENTS("spread hadamard=128", set->spread(y, N, 128, wide, q));
+  BENCH(set, "spread n=32 hadamard=32", "Gelement/s", 32, set->spread(y, 32, 32, wide, q));
+}
+
 void check_block_sums(const curta_kernels *set) {
   for (uint32_t blocks = 0; blocks <= 70; blocks++)
     for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
@@ -182,36 +236,43 @@ void bench_block_sums(const curta_kernels *set) {
   ELEMENTS("block_sums", set->block_sums(q, N, sums));
 }
 
-static const int32_t shifts[] = {INT32_MIN, -40, -15, -14, -13, -1, 0,  1,        2,
-                                 15,        16,  17,  30,  31,  32, 33, 45,       46,
-                                 47,        48,  61,  62,  63,  64, 90, INT32_MAX};
+static const int32_t shifts[] = {INT32_MIN, -40, -15, -14, -13, -1, 0,  1,  2,        9,
+                                 12,        14,  15,  16,  17,  30, 31, 32, 33,       45,
+                                 46,        47,  48,  61,  62,  63, 64, 90, INT32_MAX};
 enum { SHIFTS = sizeof shifts / sizeof *shifts };
 static const uint32_t multipliers[] = {0, 1, 32768, 46341, 65535};
 
 void check_add_rescaled(const curta_kernels *set) {
   EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
     const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
-    const int32_t *z = row_i32(n, pattern, INT32_MIN, INT32_MAX);
-    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    const int32_t *z = random_below(2) ? row_i32(n, pattern, INT32_MIN, INT32_MAX)
+                                       : row_i32(n, pattern, -(1 << 16), 1 << 16);
+    int32_t *base = row_i32(n, pattern, -INT32_MAX, INT32_MAX);
+    const int32_t most = random_below(2) ? INT32_MAX : 1 << 29; // with it nothing is cut off
     for (uint32_t j = 0; j < n; j++)
-      want[j] = got[j] = (int32_t)sample(j % 3 ? RANDOM : pattern, j, -INT32_MAX, INT32_MAX);
-    curta_add_rescaled__scalar(want, z, n, m, shifts[i]);
-    set->add_rescaled(got, z, n, m, shifts[i]);
+      base[j] = (int32_t)sample(j % 3 ? RANDOM : pattern, j, -most, most);
+    int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+    memcpy(got, base, n * 4);
+    curta_add_rescaled__scalar(want, base, z, n, m, shifts[i]);
+    set->add_rescaled(got, i % 3 ? got : base, z, n, m, shifts[i]);
     expect_same(got, want, n * 4, set->name, "add_rescaled", n);
   }
 }
 
 void bench_add_rescaled(const curta_kernels *set) {
-  const int32_t *z = row_i32(N, RANDOM, -(1 << 30), 1 << 30);
+  const int32_t *z = row_i32(N, RANDOM, -(1 << 18), 1 << 18);
   int32_t *sum = output_buffer(N * 4);
-  ELEMENTS("add_rescaled", set->add_rescaled(sum, z, N, 50000, 21));
+  memset(sum, 0, N * 4);
+  ELEMENTS("add_rescaled", set->add_rescaled(sum, sum, z, N, 50000, 14));
 }
 
 void check_activate(const curta_kernels *set) {
   EACH_ROW for (uint32_t i = 0; i < SHIFTS; i++) {
     const uint32_t m = i % 2 ? multipliers[random_below(5)] : random_below(65536);
     const uint16_t *table = curta_activation_entries(1 + (at + i) % 5);
-    const int32_t *zg = row_i32(n, pattern, INT32_MIN, INT32_MAX);
+    // Of half of the rows all is small: less than 2^19 when rescaled by 17 or more.
+    const int32_t most = random_below(2) ? INT32_MAX : 1 << 20;
+    const int32_t *zg = row_i32(n, pattern, -most - 1, most);
     int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
     curta_activate__scalar(zg, n, m, shifts[i], table, want);
     set->activate(zg, n, m, shifts[i], table, got);
@@ -222,7 +283,7 @@ void check_activate(const curta_kernels *set) {
 void bench_activate(const curta_kernels *set) {
   const int32_t *zg = row_i32(N, RANDOM, -(1 << 25), 1 << 25);
   int32_t *a = output_buffer(N * 4);
-  ELEMENTS("activate", set->activate(zg, N, 50000, 20, curta_sigmoid_table, a));
+  ELEMENTS("activate", set->activate(zg, N, 50000, 23, curta_sigmoid_table, a));
 }
 
 #define ROTATION(kernel)                                                                           \
@@ -261,7 +322,12 @@ void check_hadamard(const curta_kernels *set) {
 }
 
 void bench_hadamard(const curta_kernels *set) {
-  int32_t *y = output_buffer(64 * 4);
-  memset(y, 0, 64 * 4);
-  BENCH(set, "hadamard n=64", "Gelement/s", 64, set->hadamard(y, 64));
+  int32_t *y = output_buffer(N * 4);
+  memset(y, 0, N * 4);
+  for (uint32_t n = 32; n <= 128; n *= 2)
+    BENCH(set,
+          n == 32   ? "hadamard n=32"
+          : n == 64 ? "hadamard n=64"
+                    : "hadamard n=128",
+          "Gelement/s", N, for (uint32_t i = 0; i < N; i += n) set->hadamard(y + i, n));
 }

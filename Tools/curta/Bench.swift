@@ -34,6 +34,10 @@ struct Bench: ParsableCommand {
   @Option(name: .shortAndLong, help: "Threads; a list for several.")
   var threads = BenchNumbers([1])
 
+  @Option(
+    help: "CPUs to run on, one a thread; a list as 0,1 (default: where the system puts them).")
+  var cpus: BenchNumbers?
+
   @Option(name: .customShort("r"), help: ArgumentHelp("Times of each row.", valueName: "count"))
   var repeats: Int = 5
 
@@ -49,6 +53,9 @@ struct Bench: ParsableCommand {
   func validate() throws {
     guard repeats >= 1 else { throw ValidationError("-r is at least 1.") }
     guard !threads.values.contains(0) else { throw ValidationError("--threads is at least 1.") }
+    if let cpus, let most = threads.values.max(), cpus.values.count < most {
+      throw ValidationError("--cpus has \(cpus.values.count) CPUs for \(most) threads.")
+    }
     guard rows?.rows != nil || rows == nil || format == .jsonl else {
       throw ValidationError("The rows - need -o jsonl.")
     }
@@ -62,6 +69,7 @@ struct Bench: ParsableCommand {
         let start = clock.now
         let mapping = try FileMapping(file, forRunning: true)
         let session = try HostSession(mapping, options(mapping, threads))
+        if let cpus { try session.pin(to: cpus.values) }
         let load = seconds(clock.now - start)
         let rows = rows ?? BenchRows(argument: session.session.image == nil ? "pp128,tg64" : "img")!
         guard let named = rows.rows else {
@@ -83,10 +91,12 @@ struct Bench: ParsableCommand {
     options.threads = threads
     options.chunk = chunk ?? 0
     options.kernels = try HostSession.kernels(named: kernels)
-    // No more positions than the rows need.
+    // No more positions than the rows need; those of images are the model's.
     let needed = rows.map { $0.rows?.map(\.positions).max() ?? 0 } ?? 128
     if needed > 0 {
-      let most = try planSession(mapping).context
+      let plan = try planSession(mapping)
+      let most = plan.context
+      guard plan.chunk > 0 else { return options }
       guard needed <= Int(most) else {
         throw HostError.request("the rows need \(needed) positions, \(file) has \(most)")
       }

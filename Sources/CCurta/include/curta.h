@@ -17,10 +17,9 @@
 //   const int32_t *scores = curta_logits(session, 0);
 //
 // The library allocates nothing, calls nothing but memcpy, memmove, memset (and getauxval on
-// aarch64), and uses no floating-point instruction. A call takes at most 16 KiB of stack, with
-// AVX-512 at most 72 KiB, besides what the caller's functions take. The same file and tokens give
-// the same bits on every processor, with any number of threads and any split of the tokens into
-// steps.
+// aarch64), and uses no floating-point instruction. A call takes at most 16 KiB of stack, besides
+// what the caller's functions take. The same file and tokens give the same bits on every processor,
+// with any number of threads and any split of the tokens into steps.
 //
 // Untrusted files are in scope: a malformed file gives a status, never a crash.
 //

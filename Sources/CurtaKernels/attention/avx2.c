@@ -32,8 +32,9 @@ CURTA_AVX2_INLINE int32_t dot_rest(const int8_t *q, const int8_t *k, uint32_t i,
   return dot;
 }
 
-CURTA_AVX2 void curta_scores__avx2(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
-                                   int32_t *a) {
+/// The scores of one query.
+CURTA_AVX2 static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
+                                  int32_t *a) {
   const uint32_t whole = width / 32 * 32;
   uint32_t j = 0;
   for (; n - j >= 4; j += 4) {
@@ -52,6 +53,12 @@ CURTA_AVX2 void curta_scores__avx2(const int8_t *q, const int8_t *k, uint32_t wi
     const int8_t *row = k + (size_t)j * width;
     a[j] = sum_of_i32(dot_lanes(q, row, whole)) + dot_rest(q, row, whole, width);
   }
+}
+
+void curta_scores__avx2(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
+                        uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 /// Codes i ... i+7 of two rows in turn, as int16 lanes.

@@ -4,6 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__x86_64__)
+#include "../arithmetic.h"
 #include "../avx2.h"
 
 /// rescale of int64 lanes by each lane's s, abs(x) <= 2^48: x * 2^left, plus 2^(s-1), then a
@@ -133,6 +134,34 @@ CURTA_AVX2 void curta_narrow_weights__avx2(const uint32_t *u, const curta_scale 
     store128(c + j, _mm_packs_epi32(low128(x), high128(x)));
   }
   curta_narrow_weights__scalar(u + j, v + j, n - j, least, s, c + j);
+}
+
+CURTA_AVX2 uint32_t curta_scaled_sums__avx2(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {
+  __m256i any = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; n - i >= 4; i += 4) {
+    const __m256i x = load256(o + i), sign = _mm256_cmpgt_epi64(_mm256_setzero_si256(), x);
+    any = _mm256_or_si256(any, _mm256_sub_epi64(_mm256_xor_si256(x, sign), sign));
+  }
+  const __m128i half = _mm_or_si128(low128(any), high128(any));
+  uint64_t all = (uint64_t)_mm_cvtsi128_si64(_mm_or_si128(half, _mm_unpackhi_epi64(half, half)));
+  for (; i < n; i++)
+    all |= (uint64_t)(o[i] < 0 ? -o[i] : o[i]);
+  const uint32_t bits = curta_bits(all), s = bits > 15 ? bits - 15 : 0;
+  // Below 2^47, the low 32 bits are right after a logical shift.
+  const __m256i bit = _mm256_set1_epi64x(s ? (int64_t)1 << (s - 1) : 0);
+  const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  const __m128i most = _mm_set1_epi32(32767), least = _mm_set1_epi32(-32767);
+  for (i = 0; n - i >= 4; i += 4) {
+    const __m256i x =
+        _mm256_srl_epi64(_mm256_add_epi64(load256(o + i), bit), _mm_cvtsi32_si128((int32_t)s));
+    const __m128i z = low128(_mm256_permutevar8x32_epi32(x, order));
+    const __m128i cut = _mm_max_epi32(_mm_min_epi32(z, most), least);
+    store128(y + i, _mm_mullo_epi32(cut, _mm_set1_epi32((int32_t)r)));
+  }
+  for (; i < n; i++)
+    y[i] = (int32_t)curta_clamp(curta_round(o[i], s), 32767) * (int32_t)r;
+  return s;
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__aarch64__)
+#include "../arithmetic.h"
 #include "../neon.h"
 
 /// Sum of q * k; an int16 lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
@@ -25,9 +26,16 @@ static inline int32_t dot(const int8_t *q, const int8_t *k, uint32_t width) {
   return sum;
 }
 
-void curta_scores__neon(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
+/// The scores of one query.
+static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
   for (uint32_t j = 0; j < n; j++)
     a[j] = dot(q, k + (size_t)j * width, width);
+}
+
+void curta_scores__neon(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
+                        uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
@@ -155,6 +163,27 @@ void curta_weighted_sum__neon(const int16_t *c, const int8_t *v, uint32_t width,
       for (uint32_t r = 0; r < rows; r++)
         o[i] += c[j + r] * row[(size_t)r * width + i];
   }
+}
+
+uint32_t curta_scaled_sums__neon(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {
+  int64x2_t any = vdupq_n_s64(0);
+  uint32_t i = 0;
+  for (; n - i >= 2; i += 2)
+    any = vorrq_s64(any, vabsq_s64(vld1q_s64(o + i)));
+  uint64_t all = (uint64_t)(vgetq_lane_s64(any, 0) | vgetq_lane_s64(any, 1));
+  if (i < n)
+    all |= (uint64_t)(o[i] < 0 ? -o[i] : o[i]);
+  const uint32_t bits = curta_bits(all), s = bits > 15 ? bits - 15 : 0;
+  const int64x2_t count = vdupq_n_s64(-(int64_t)s);
+  const int32x4_t most = vdupq_n_s32(32767), least = vdupq_n_s32(-32767);
+  for (i = 0; n - i >= 4; i += 4) {
+    const int32x2_t low = vmovn_s64(vrshlq_s64(vld1q_s64(o + i), count));
+    const int32x4_t z = vmovn_high_s64(low, vrshlq_s64(vld1q_s64(o + i + 2), count));
+    vst1q_s32(y + i, vmulq_n_s32(vmaxq_s32(vminq_s32(z, most), least), (int32_t)r));
+  }
+  for (; i < n; i++)
+    y[i] = (int32_t)curta_clamp(curta_round(o[i], s), 32767) * (int32_t)r;
+  return s;
 }
 
 #endif

@@ -24,10 +24,17 @@ CURTA_DOTPROD static inline int32_t dot(const int8_t *q, const int8_t *k, uint32
   return sum;
 }
 
-CURTA_DOTPROD void curta_scores__neon_dotprod(const int8_t *q, const int8_t *k, uint32_t width,
-                                              uint32_t n, int32_t *a) {
+/// The scores of one query.
+CURTA_DOTPROD static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
+                                     int32_t *a) {
   for (uint32_t j = 0; j < n; j++)
     a[j] = dot(q, k + (size_t)j * width, width);
+}
+
+void curta_scores__neon_dotprod(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
+                                uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 #endif

@@ -4,8 +4,8 @@
 #include "../arithmetic.h"
 #include "../kernels.h"
 
-void curta_scores__scalar(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
-                          int32_t *a) {
+/// The scores of one query.
+static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
   for (uint32_t j = 0; j < n; j++) {
     const int8_t *row = k + (size_t)j * width;
     int32_t dot = 0;
@@ -13,6 +13,12 @@ void curta_scores__scalar(const int8_t *q, const int8_t *k, uint32_t width, uint
       dot += q[i] * row[i];
     a[j] = dot;
   }
+}
+
+void curta_scores__scalar(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
+                          uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
+  for (uint32_t r = 0; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 int32_t curta_score_logits__scalar(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
@@ -71,4 +77,14 @@ void curta_weighted_sum__scalar(const int16_t *c, const int8_t *v, uint32_t widt
   for (uint32_t j = 0; j < n; j++)
     for (uint32_t i = 0; i < width; i++)
       o[i] += c[j] * v[(size_t)j * width + i];
+}
+
+uint32_t curta_scaled_sums__scalar(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {
+  uint64_t any = 0; // as many bits as the largest
+  for (uint32_t i = 0; i < n; i++)
+    any |= (uint64_t)(o[i] < 0 ? -o[i] : o[i]);
+  const uint32_t bits = curta_bits(any), s = bits > 15 ? bits - 15 : 0;
+  for (uint32_t i = 0; i < n; i++)
+    y[i] = (int32_t)curta_clamp(curta_round(o[i], s), 32767) * (int32_t)r;
+  return s;
 }

@@ -50,14 +50,25 @@ CURTA_AVX2_INLINE __m256i even_lanes(__m256i x) {
   return _mm256_mul_epi32(x, _mm256_set1_epi64x(1));
 }
 
-CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m,
-                                         int32_t s) {
+/// rescale(z * m, s) of int32 lanes for s >= 17, abs <= 2^30: with z = 2^16 high + low the product
+/// is 2^16 (high * m) + low * m, of which only floor(low * m / 2^16) matters, and of the rounding
+/// only the bit below the result.
+CURTA_AVX2_INLINE __m256i rescaled32(__m256i z, __m256i m, __m128i less17) {
+  const __m256i high = _mm256_mullo_epi32(_mm256_srai_epi32(z, 16), m);
+  const __m256i all = _mm256_add_epi32(high, _mm256_mulhi_epu16(z, m));
+  const __m256i twice = _mm256_sra_epi32(all, less17);
+  return _mm256_srai_epi32(_mm256_add_epi32(twice, _mm256_set1_epi32(1)), 1);
+}
+
+/// add_rescaled of any s.
+CURTA_AVX2 static void add_wide(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n,
+                                uint32_t m, int32_t s) {
   const rescaling by = rescaling_by(s);
   const __m256i factor = _mm256_set1_epi64x(m);
   const __m256i most = _mm256_set1_epi64x(INT32_MAX), least = _mm256_set1_epi64x(-INT32_MAX);
   uint32_t i = 0;
   for (; n - i >= 8; i += 8) {
-    const __m256i x = load256(z + i), old = load256(sum + i);
+    const __m256i x = load256(z + i), old = load256(base + i);
     const __m256i x1 = _mm256_srli_epi64(x, 32), old1 = _mm256_srli_epi64(old, 32);
     __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
     __m256i odd = rescaled(_mm256_mul_epi32(x1, factor), &by);
@@ -65,7 +76,38 @@ CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *z, uint32_
     odd = clamped(_mm256_add_epi64(odd, even_lanes(old1)), most, least);
     store256(sum + i, joined(even, odd));
   }
-  curta_add_rescaled__scalar(sum + i, z + i, n - i, m, s);
+  curta_add_rescaled__scalar(sum + i, base + i, z + i, n - i, m, s);
+}
+
+CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *base, const int32_t *z,
+                                         uint32_t n, uint32_t m, int32_t s) {
+  const __m256i factor = _mm256_set1_epi32((int32_t)m), least = _mm256_set1_epi32(-INT32_MAX);
+  // Shifts from 1 to 16 are 17 once z is shifted up, which is exact up to 2^(31 - up).
+  const int32_t up = s > 0 && s < 17 ? 17 - s : 0;
+  const __m128i more = _mm_cvtsi32_si128(up), less17 = _mm_cvtsi32_si128(s < 17 ? 0 : s - 17);
+  const __m256i beyond = _mm256_set1_epi32((int32_t)(UINT32_MAX << (31 - (up & 31))));
+  uint32_t i = 0;
+  for (; s > 0 && n - i >= 16; i += 16) {
+    __m256i u[2], wrapped = _mm256_setzero_si256(), digits = wrapped;
+    for (uint32_t k = 0; k < 2; k++) {
+      const __m256i old = load256(base + i + 8 * k), y = load256(z + i + 8 * k);
+      const __m256i x = rescaled32(_mm256_sll_epi32(y, more), factor, less17);
+      u[k] = _mm256_add_epi32(old, x);
+      // Of y and of its complement that which is not negative.
+      digits = _mm256_or_si256(digits, _mm256_xor_si256(y, _mm256_srai_epi32(y, 31)));
+      const __m256i signs =
+          _mm256_and_si256(_mm256_xor_si256(u[k], old), _mm256_xor_si256(u[k], x));
+      wrapped = _mm256_or_si256(wrapped, signs);
+    }
+    if (!_mm256_testz_si256(digits, beyond) ||
+        _mm256_movemask_ps(_mm256_castsi256_ps(wrapped)) != 0) {
+      add_wide(sum + i, base + i, z + i, 16, m, s);
+      continue;
+    }
+    for (uint32_t k = 0; k < 2; k++)
+      store256(sum + i + 8 * k, _mm256_max_epi32(u[k], least));
+  }
+  add_wide(sum + i, base + i, z + i, n - i, m, s);
 }
 
 /// lookup(table, a) of int32 lanes, 0 <= a <= 2^30.
@@ -97,9 +139,14 @@ CURTA_AVX2 void curta_activate__avx2(const int32_t *zg, uint32_t n, uint32_t m, 
   uint32_t i = 0;
   for (; n - i >= 8; i += 8) {
     const __m256i x = load256(zg + i);
-    const __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
-    const __m256i odd = rescaled(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), factor), &by);
-    const __m256i g = joined(clamped(even, most, least), clamped(odd, most, least));
+    __m256i g;
+    if (s >= 17) {
+      g = rescaled32(x, _mm256_set1_epi32((int32_t)m), _mm_cvtsi32_si128(s - 17));
+    } else {
+      const __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
+      const __m256i odd = rescaled(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), factor), &by);
+      g = joined(clamped(even, most, least), clamped(odd, most, least));
+    }
     const __m256i positive = lookup(table, _mm256_abs_epi32(g));
     const __m256i negative = _mm256_sub_epi32(one, positive);
     const __m256i f = _mm256_blendv_epi8(positive, negative, _mm256_srai_epi32(g, 31));

@@ -6,11 +6,12 @@
 #if defined(__aarch64__)
 #include "../neon.h"
 
-void curta_add_rescaled__neon(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s) {
+void curta_add_rescaled__neon(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n,
+                              uint32_t m, int32_t s) {
   const int64x2_t count = vdupq_n_s64(rescale_count(s));
   uint32_t i = 0;
   for (; n - i >= 4; i += 4) {
-    const int32x4_t x = vld1q_s32(z + i), old = vld1q_s32(sum + i);
+    const int32x4_t x = vld1q_s32(z + i), old = vld1q_s32(base + i);
     int64x2_t low = vrshlq_s64(vmull_n_s32(vget_low_s32(x), (int32_t)m), count);
     int64x2_t high = vrshlq_s64(vmull_high_n_s32(x, (int32_t)m), count);
     low = vaddw_s32(low, vget_low_s32(old));
@@ -19,7 +20,7 @@ void curta_add_rescaled__neon(int32_t *sum, const int32_t *z, uint32_t n, uint32
     const int32x4_t all = vqmovn_high_s64(vqmovn_s64(low), high);
     vst1q_s32(sum + i, vqnegq_s32(vqnegq_s32(all)));
   }
-  curta_add_rescaled__scalar(sum + i, z + i, n - i, m, s);
+  curta_add_rescaled__scalar(sum + i, base + i, z + i, n - i, m, s);
 }
 
 /// lookup(table, a), 0 <= a <= 2^30.

@@ -4,9 +4,10 @@
 #include "../arithmetic.h"
 #include "../kernels.h"
 
-void curta_add_rescaled__scalar(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s) {
+void curta_add_rescaled__scalar(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n,
+                                uint32_t m, int32_t s) {
   for (uint32_t i = 0; i < n; i++)
-    sum[i] = curta_clamp32(sum[i] + curta_rescale((int64_t)z[i] * m, s));
+    sum[i] = curta_clamp32(base[i] + curta_rescale((int64_t)z[i] * m, s));
 }
 
 /// lookup(table, a), a >= 0 in units of 2^-16, in Q15: steps of 1/32 up to 16, interpolated.

@@ -31,11 +31,19 @@ typedef struct {
 } curta_codes;
 
 enum {
-  CURTA_WEIGHT_NIBBLES = 4, // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
-  CURTA_WEIGHT_BYTES = 8,   // int8 codes, row padded with 0 to a multiple of 32; any other grid
-  CURTA_WEIGHT_WIDE = 16,   // int16 codes, rows not padded
-  CURTA_STRIP_ROWS = 16,    // rows of a masked tensor that share their surviving blocks
+  CURTA_WEIGHT_NIBBLES = 4,   // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
+  CURTA_WEIGHT_BYTES = 8,     // int8 codes, row padded with 0 to a multiple of 32; any other grid
+  CURTA_WEIGHT_WIDE = 16,     // int16 codes, rows not padded
+  CURTA_STRIP_ROWS = 16,      // rows of a masked tensor that share their surviving blocks
+  CURTA_PRODUCT_TOKENS = 264, // that a product works on together at most
 };
+
+/// Bytes that a product of so many tokens works in.
+#define CURTA_PRODUCT_SCRATCH(tokens)                                                              \
+  (15360 + 6912 * ((((tokens) < CURTA_PRODUCT_TOKENS ? (tokens) : CURTA_PRODUCT_TOKENS) + 11) / 12))
+static inline uint32_t curta_product_scratch(uint32_t tokens) {
+  return CURTA_PRODUCT_SCRATCH(tokens);
+}
 
 /// A tensor as the product kernels read it.
 ///
@@ -62,14 +70,18 @@ typedef struct {
 
 typedef struct {
   /// z[t * z_stride + n - n0] = round(S[t][n] * m[n], shift) for t0 <= t < t1, n0 <= n < n1, where
-  /// S is the exact sum of curta-arithmetic.md section 2. One for each weight kind.
+  /// S is the exact sum of curta-arithmetic.md section 2. Overwrites curta_product_scratch(t1 - t0)
+  /// bytes of scratch, whose address is a multiple of 64. One for each weight kind.
   void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
 
+  /// y[i] = clamp32(x[i] - mean), mean = floor((2 * (sum of x[i]) + n) / (2 * n)), n >= 1; y may be
+  /// x.
+  void (*centre)(const int32_t *x, uint32_t n, int32_t *y);
   /// Largest abs(x[i]); x[i] > INT32_MIN.
   uint32_t (*maxabs_i32)(const int32_t *x, uint32_t n);
   uint32_t (*maxabs_i16)(const int16_t *x, uint32_t n);
@@ -85,13 +97,18 @@ typedef struct {
   void (*narrow_product)(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s, int16_t *y);
   /// q[i] = clamp(round(y[i] * r, p), 127); y[i] * r + 2^(p-1) fits int32; 9 <= p <= 23.
   void (*quantize)(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q);
+  /// Where block is not 0: y = block(H y), a Hadamard of `block` numbers after the other, block a
+  /// power of two from 2 to 256 that divides n. Then q = quantize(y). Returns A, at least 1, and in
+  /// its upper 16 bits the shift of block(H y). abs(y) <= 32767; overwrites y and wide [n].
+  uint32_t (*spread)(int16_t *y, uint32_t n, uint32_t block, int32_t *wide, int8_t *q);
   /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
   void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
 
-  /// sum[i] = clamp32(sum[i] + rescale(z[i] * m, s)), m < 2^16, any s.
-  void (*add_rescaled)(int32_t *sum, const int32_t *z, uint32_t n, uint32_t m, int32_t s);
+  /// sum[i] = clamp32(base[i] + rescale(z[i] * m, s)), m < 2^16, any s; sum may be base.
+  void (*add_rescaled)(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n, uint32_t m,
+                       int32_t s);
   /// a[i] = activate(table, clamp(rescale(zg[i] * m, s), 2^30)), m < 2^16, any s;
-  /// 514 entries of at most 2^15.
+  /// 514 entries of at most 2^15, neighbours less than 2^15 apart.
   void (*activate)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, const uint16_t *table,
                    int32_t *a);
 
@@ -104,8 +121,10 @@ typedef struct {
   void (*hadamard)(int32_t *y, uint32_t n);
 
   /// Codes of q, k and v are within 127.
-  /// a[j] = sum over i < width of q[i] * k[j * width + i], 0 <= j < n.
-  void (*scores)(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a);
+  /// a[r * a_stride + j] = sum over i < width of q[r * q_stride + i] * k[j * width + i], 0 <= j <
+  /// n, 0 <= r < rows.
+  void (*scores)(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k, uint32_t width,
+                 uint32_t n, int32_t *a, size_t a_stride);
   /// t[j] = clamp(rescale(round(a[j] * k[j].m, 14) * m, k[j].e + e), 2^30), in place of a[j];
   /// returns the largest. abs(a[j]) <= 2^22, n >= 1.
   int32_t (*score_logits)(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m, int32_t e);
@@ -118,6 +137,9 @@ typedef struct {
                          uint32_t s, int16_t *c);
   /// o[i] = sum over j < n of c[j] * v[j * width + i].
   void (*weighted_sum)(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n, int64_t *o);
+  /// y[i] = clamp(round(o[i], s), 32767) * r for s = max(0, bits(largest abs(o[i])) - 15), which is
+  /// returned; abs(o[i]) < 2^47, r <= 2^16.
+  uint32_t (*scaled_sums)(const int64_t *o, uint32_t n, uint32_t r, int32_t *y);
 
   const char *name; // "scalar", "avx2", "avx512vnni", "neon", "neon_dotprod"
 } curta_kernels;

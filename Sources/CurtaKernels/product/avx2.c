@@ -256,15 +256,18 @@ CURTA_AVX2 static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
 }
 
 void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                 size_t z_stride) {
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                                 void *scratch) {
+  (void)scratch;
   static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, CURTA_CHUNK_BLOCKS,
                                   8,           finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                               void *scratch) {
+  (void)scratch;
   static const curta_tiles set = {bytes_one, bytes_four, offset_dot, CURTA_CHUNK_BLOCKS, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
@@ -287,7 +290,9 @@ CURTA_AVX2 static int64_t wide_dot(const int16_t *c, const int8_t *q, uint32_t c
 }
 
 void curta_product_wide__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                              uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
+                              uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                              void *scratch) {
+  (void)scratch;
   curta_product_wide_rows(w, x, t0, t1, n0, n1, z, z_stride, wide_dot);
 }
 

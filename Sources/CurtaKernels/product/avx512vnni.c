@@ -3,14 +3,14 @@
 //
 // A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
 // rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
-// codes of a token. Packing costs one pass over the weights for all tokens of the step.
+// codes of a token. Packing costs one pass over the weights for every CURTA_PRODUCT_TOKENS tokens.
 //
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
 // -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
 // with scales go block by block: abs <= 32 * 8 * 127 = 32512 < 2^15, so that VPDPWSSD of the low
-// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 512 < 2^27 (nibbles) and
+// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 512 < 2^28 (nibbles) and
 // 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row
-// fits (`narrow`), else in int64.
+// fits (`narrow`), else as lower 16 bits, 256 chunks of them below 2^24, and what is above.
 
 #include "../kernels.h"
 #include "vnni.h"
@@ -22,11 +22,27 @@ enum {
   PANEL = 16,       // rows
   CHUNK = 16,       // blocks of 32 columns
   TILE = 12,        // tokens
-  TOKENS = 72,      // that share a packed panel
-  SLAB = 16,        // panels that share the packed tokens
-  WIDE_TOKENS = 24, // the same where sums are int64
+  SLAB = 16,        // panels whose sums are in the cache together
+  WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
   WIDE_SLAB = 4,
 };
+
+/// What is packed, in the caller's memory, tokens after it.
+typedef struct {
+  uint8_t panel[CHUNK * 8][PANEL * 4];           // [4 columns][row][4]
+  int32_t scales[CHUNK][PANEL];                  // of each part
+  int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL]; // upper parts of wide sums
+} packed;
+
+/// A tile of tokens in it.
+typedef struct {
+  int32_t q[CHUNK * 8][TILE];       // codes, [4 columns][token]
+  int32_t corrections[TILE][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
+} packed_tile;
+
+_Static_assert(sizeof(packed) + (CURTA_PRODUCT_TOKENS / TILE) * sizeof(packed_tile) ==
+                   CURTA_PRODUCT_SCRATCH(CURTA_PRODUCT_TOKENS),
+               "room for what is packed");
 
 /// A chunk of columns for the tokens and panels of a slab.
 typedef struct {
@@ -36,14 +52,12 @@ typedef struct {
   uint32_t blocks; // 1 ... CHUNK
   // Parts of one scale: groups, or blocks of nibbles.
   uint32_t parts;
-  uint32_t ends[CHUNK];               // in blocks of the panel
-  uint32_t groups[CHUNK];             // that each part is in
-  uint32_t places[CHUNK];             // of the panel's blocks, from the chunk's first on
-  uint32_t starts[CHUNK];             // of each part, in corrections
-  int32_t corrections[TOKENS][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
-  _Alignas(64) int32_t scales[CHUNK][PANEL]; // of each part
-  uint8_t panel[CHUNK * 8][PANEL * 4];       // [4 columns][row][4]
-  int32_t q[TOKENS / TILE][CHUNK * 8][TILE]; // [tile][4 columns][token]
+  uint32_t ends[CHUNK];   // in blocks of the panel
+  uint32_t groups[CHUNK]; // that each part is in
+  uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
+  uint32_t starts[CHUNK]; // of each part, in corrections
+  packed *packed;
+  packed_tile *tiles;
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -129,7 +143,7 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
       _mm_prefetch((const char *)(row[r] + ahead + i), _MM_HINT_T1);
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < blocks; b++) {
-    uint8_t(*out)[PANEL * 4] = &c->panel[b * 8];
+    uint8_t(*out)[PANEL * 4] = &c->packed->panel[b * 8];
     __m512i x[4];
     if (nibbles) {
       transpose(row, (size_t)b * 16, 16, x);
@@ -154,7 +168,7 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
     if (g % 16 == 0 && (part == 0 || c->groups[part] != c->groups[part - 1]))
       transpose(scales, g, c->groups[c->parts - 1] - c->groups[part] + 1, x);
     const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
-    store512(c->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
+    store512(c->packed->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
   }
 }
 
@@ -164,14 +178,19 @@ enum scaling { NONE, HALVES, WHOLE };
 /// Adds the chunk's products with `tokens` tokens to sums[token].
 CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
-  const int32_t *first = &c->q[i / TILE][0][i % TILE];
-  const uint8_t *panel = c->panel[0];
-  const int32_t(*corrections)[CHUNK] = &c->corrections[i];
+  const packed_tile *of = &c->tiles[i / TILE];
+  const int32_t *first = &of->q[0][i % TILE];
+  const uint8_t *panel = c->packed->panel[0];
+  const int32_t(*corrections)[CHUNK] = &of->corrections[i % TILE];
   uint32_t b = 0;
   for (uint32_t g = 0; g < c->parts; g++) {
     __m512i lanes[TILE];
     const size_t start = c->starts[g];
-    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] = spread32(&corrections[t][start]);
+    CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
+      lanes[t] = spread32(&corrections[t][start]);
+      if (scaling == NONE)
+        lanes[t] = _mm512_add_epi32(lanes[t], sums[t]);
+    }
     for (const uint32_t end = c->ends[g]; b < end; b++, panel += 8 * 64) {
       const int32_t *q = first + (size_t)c->places[b] * (8 * TILE);
       CURTA_UNROLL for (int j = 0; j < 8; j++) {
@@ -181,69 +200,86 @@ CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum 
       }
     }
     if (scaling == HALVES) {
-      const __m512i scale = load512(c->scales[g]);
+      const __m512i scale = load512(c->packed->scales[g]);
       CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
           _mm512_dpwssd_epi32(sums[t], lanes[t], scale);
     } else if (scaling == WHOLE) {
-      const __m512i scale = load512(c->scales[g]);
+      const __m512i scale = load512(c->packed->scales[g]);
       CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
           _mm512_add_epi32(sums[t], _mm512_mullo_epi32(lanes[t], scale));
     } else {
-      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
-          _mm512_add_epi32(sums[t], lanes[t]);
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] = lanes[t];
     }
   }
 }
 
-/// Where the sums of a panel go: int32 in z while chunks are added, or int64.
+/// Where the sums of a panel go: into z while chunks are added, their lower 16 bits when they are
+/// wide.
 typedef struct {
   int32_t *z; // of the panel's first row and the tile's first token
   size_t z_stride;
-  int64_t (*wide)[PANEL]; // or NULL
+  int32_t (*upper)[PANEL]; // sums of what is above 16 bits, or NULL
   __mmask16 rows;
   int first, last; // chunk
 } sink;
 
-/// round(x * m, shift) of eight.
-CURTA_AVX512_INLINE __m256i finished(__m512i x, const uint16_t *mantissas, __mmask8 rows,
-                                     const curta_weight *w) {
-  const __m512i m = _mm512_cvtepu16_epi64(_mm_maskz_loadu_epi16(rows, mantissas));
-  const __m512i half = _mm512_set1_epi64(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
-  const __m512i y = _mm512_add_epi64(_mm512_mullo_epi64(x, m), half);
-  return _mm512_cvtepi64_epi32(_mm512_sra_epi64(y, _mm_cvtsi32_si128((int32_t)w->shift)));
+CURTA_AVX512_INLINE __m512i half_of(__m512i x, int upper) {
+  return _mm512_cvtepi32_epi64(upper ? _mm512_extracti64x4_epi64(x, 1) : _mm512_castsi512_si256(x));
 }
 
-CURTA_AVX512_INLINE void finish(const curta_weight *w, uint32_t n, __m512i low, __m512i high,
-                                __mmask16 rows, int32_t *z) {
-  const uint16_t *m = w->mantissas + n;
-  const __m256i a = finished(low, m, (__mmask8)rows, w);
-  const __m256i b = finished(high, m + 8, (__mmask8)(rows >> 8), w);
-  _mm512_mask_storeu_epi32(z, rows, _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
+/// round(s * m, shift) of 16 sums s = 2^16 * upper + lower.
+CURTA_AVX512_INLINE __m512i finish_wide(const curta_weight *w, __m512i upper, __m512i lower,
+                                        __m512i m) {
+  const __m512i up = _mm512_set1_epi64(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)w->shift);
+  __m256i y[2];
+  CURTA_UNROLL for (int i = 0; i < 2; i++) {
+    const __m512i high = _mm512_slli_epi64(half_of(upper, i), 16);
+    const __m512i sum = _mm512_add_epi64(high, half_of(lower, i));
+    const __m512i product = _mm512_mullo_epi64(sum, half_of(m, i));
+    y[i] = _mm512_cvtepi64_epi32(_mm512_sra_epi64(_mm512_add_epi64(product, up), shift));
+  }
+  return _mm512_inserti64x4(_mm512_castsi256_si512(y[0]), y[1], 1);
 }
 
 /// Brings the sums of the tokens from i on to where they go.
 CURTA_AVX512 static void deliver(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
                                  const __m512i *sums, const sink *to) {
-  for (uint32_t k = 0; k < tokens; k++) {
-    int32_t *z = to->z + (i + k) * to->z_stride;
-    if (to->wide) {
-      int64_t *wide = to->wide[i + k];
-      const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sums[k]));
-      const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sums[k], 1));
-      store512(wide, to->first ? low : _mm512_add_epi64(low, load512(wide)));
-      store512(wide + 8, to->first ? high : _mm512_add_epi64(high, load512(wide + 8)));
+  const curta_weight *w = c->w;
+  const __m512i m = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(to->rows, w->mantissas + n));
+  // A shift below 17 is 17 once the sum is shifted up, which is exact up to 2^(31 - up).
+  const int32_t up = w->shift < 17 ? 17 - (int32_t)w->shift : 0;
+  const __m128i more = _mm_cvtsi32_si128(up);
+  const __m128i less17 = _mm_cvtsi32_si128((int32_t)w->shift + up - 17);
+  const __m512i beyond = _mm512_set1_epi32((int32_t)(UINT32_MAX << (31 - up)));
+  int32_t *z = to->z + i * to->z_stride;
+  for (uint32_t k = 0; k < tokens; k++, z += to->z_stride) {
+    __m512i sum = sums[k];
+    if (to->upper) {
+      int32_t *at = to->upper[i + k];
+      __m512i upper = _mm512_srai_epi32(sum, 16);
+      sum = _mm512_and_si512(sum, _mm512_set1_epi32(0xFFFF));
+      if (!to->first) {
+        upper = _mm512_add_epi32(upper, load512(at));
+        sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
+      }
       if (to->last)
-        finish(c->w, n, load512(wide), load512(wide + 8), to->rows, z);
+        sum = finish_wide(w, upper, sum, m);
+      else
+        store512(at, upper);
     } else {
-      __m512i sum = sums[k];
       if (!to->first)
         sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
-      if (to->last)
-        finish(c->w, n, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sum)),
-               _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sum, 1)), to->rows, z);
-      else
-        _mm512_mask_storeu_epi32(z, to->rows, sum);
+      if (to->last) {
+        // Of the sum and of its complement that which is not negative.
+        const __m512i digits = _mm512_xor_si512(sum, _mm512_srai_epi32(sum, 31));
+        sum = _mm512_test_epi32_mask(digits, beyond) == 0
+                  ? rescaled32(_mm512_sll_epi32(sum, more), m, less17)
+                  : finish_wide(w, _mm512_srai_epi32(sum, 16),
+                                _mm512_and_si512(sum, _mm512_set1_epi32(0xFFFF)), m);
+      }
     }
+    _mm512_mask_storeu_epi32(z, to->rows, sum);
   }
 }
 
@@ -265,12 +301,15 @@ typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, const sink *to)
     run_tile(c, n, i, tokens, scaling, to);                                                        \
   }
 TILE_OF(none_12, 12, NONE)
+TILE_OF(none_5, 5, NONE) // what 12 leaves of 65, 197 and 257
 TILE_OF(none_4, 4, NONE)
 TILE_OF(none_1, 1, NONE)
 TILE_OF(halves_12, 12, HALVES)
+TILE_OF(halves_5, 5, HALVES)
 TILE_OF(halves_4, 4, HALVES)
 TILE_OF(halves_1, 1, HALVES)
 TILE_OF(whole_12, 12, WHOLE)
+TILE_OF(whole_5, 5, WHOLE)
 TILE_OF(whole_4, 4, WHOLE)
 TILE_OF(whole_1, 1, WHOLE)
 
@@ -282,7 +321,7 @@ CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t 
         c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
   // Rows of codes are padded to 64.
   for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
-    int32_t(*out)[TILE] = &c->q[i / TILE][at / 4];
+    int32_t(*out)[TILE] = &c->tiles[i / TILE].q[at / 4];
     const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
     const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
     const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
@@ -318,58 +357,78 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
   }
   for (uint32_t b = 0; b < blocks; b++)
     c->places[b] = b;
+  for (uint32_t g = c->parts; g < CHUNK; g++)
+    c->ends[g] = c->ends[g - 1];
   const __mmask16 there = (__mmask16)((1u << blocks) - 1);
+  const __m512i one = _mm512_set1_epi32(1);
+  const __m512i order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i after = load512(c->ends), ends = _mm512_sub_epi32(after, one);
+  const __m512i begins =
+      _mm512_maskz_permutexvar_epi32(0xFFFE, _mm512_sub_epi32(order, one), after);
   for (uint32_t i = 0; i < tokens; i++) {
     const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    const __m512i own = _mm512_mullo_epi32(
+        _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums)), _mm512_set1_epi32(-bias));
+    int32_t *corrections = c->tiles[i / TILE].corrections[i % TILE];
     if (c->parts == blocks) {
-      const __m512i wide = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums));
-      store512(c->corrections[i], _mm512_mullo_epi32(wide, _mm512_set1_epi32(-bias)));
+      store512(corrections, own);
       continue;
     }
-    for (uint32_t g = 0, b = 0; g < c->parts; g++) {
-      int32_t sum = 0;
-      for (; b < c->ends[g]; b++)
-        sum += sums[b];
-      c->corrections[i][g] = -bias * sum;
+    // Of each block with all before it; a part has those of its last block less those before it.
+    __m512i all = own;
+    CURTA_UNROLL for (int by = 1; by < 16; by *= 2) {
+      const __m512i from = _mm512_sub_epi32(order, _mm512_set1_epi32(by));
+      all = _mm512_add_epi32(all,
+                             _mm512_maskz_permutexvar_epi32((__mmask16)(0xFFFFu << by), from, all));
     }
+    const __m512i before = _mm512_sub_epi32(all, own);
+    store512(corrections, _mm512_sub_epi32(_mm512_permutexvar_epi32(ends, all),
+                                           _mm512_permutexvar_epi32(begins, before)));
   }
   for (uint32_t i = 0; i < tokens; i += 4)
     pack_tokens(c, t, i, least(tokens - i, 4));
 }
 
 void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles,
+                       void *scratch) {
   const uint32_t blocks = (w->columns + 31) / 32;
   const int scaled = w->group_scales != 0;
+  const uint32_t masked = w->mask_starts != 0; // then a panel stays in one strip
   const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
-  const uint32_t together = narrow ? TOKENS : WIDE_TOKENS;
-  const uint32_t slab_rows = (narrow ? SLAB : WIDE_SLAB) * PANEL;
-  static some_tokens *const tiles[3][3] = {
-      {none_12, none_4, none_1}, {halves_12, halves_4, halves_1}, {whole_12, whole_4, whole_1}};
+  const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
+  // Sums wait in z for the next chunk, if there is one.
+  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : SLAB * PANEL;
+  static some_tokens *const tiles[3][4] = {{none_12, none_5, none_4, none_1},
+                                           {halves_12, halves_5, halves_4, halves_1},
+                                           {whole_12, whole_5, whole_4, whole_1}};
   some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
-  int64_t wide[WIDE_SLAB + 1][WIDE_TOKENS][PANEL];
   chunk c;
+  c.packed = scratch;
+  c.tiles = (packed_tile *)(void *)(c.packed + 1);
   c.w = w;
   c.x = x;
-  for (uint32_t slab = n0; slab < n1; slab = least(slab + slab_rows, n1)) {
-    const uint32_t slab_end = least(n1 - slab, slab_rows) + slab;
+  for (uint32_t slab = n0, slab_end; slab < n1; slab = slab_end) {
+    slab_end = least(n1 - slab, slab_rows - (narrow ? 0 : slab % PANEL * masked)) + slab;
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = least(t1 - t, together);
       for (uint32_t b = 0; b < blocks; b += CHUNK) {
         begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
-        // A masked panel stays in one strip.
         for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
-          rows = least(slab_end - n, w->mask_starts ? PANEL - n % PANEL : PANEL);
+          rows = least(slab_end - n, PANEL - n % PANEL * masked);
           pack(&c, nibbles, n, n + rows);
-          const sink to = {z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : wide[panel],
-                           (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
+          const sink to = {
+              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : c.packed->uppers[panel],
+              (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
           uint32_t i = 0;
           for (; i + 12 <= tokens; i += 12)
             run[0](&c, n, i, &to);
-          for (; i + 4 <= tokens; i += 4)
+          for (; i + 5 <= tokens; i += 5)
             run[1](&c, n, i, &to);
-          for (; i < tokens; i++)
+          for (; i + 4 <= tokens; i += 4)
             run[2](&c, n, i, &to);
+          for (; i < tokens; i++)
+            run[3](&c, n, i, &to);
         }
       }
     }
@@ -385,22 +444,26 @@ static int fits(const curta_weight *w, uint32_t tokens, int nibbles) {
 
 void curta_product_nibbles__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                        uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                       size_t z_stride) {
+                                       size_t z_stride, void *scratch) {
   const int way = fits(w, t1 - t0, 1);
   if (way == 0)
-    curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+    curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+  else if (way == 1)
+    curta_vnni_panels(w, x, t0, t1, n0, n1, z, z_stride, 1, scratch);
   else
-    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 1);
+    curta_vnni_rows(w, x, t0, t1, n0, n1, z, z_stride, 1);
 }
 
 void curta_product_bytes__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                      uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                     size_t z_stride) {
+                                     size_t z_stride, void *scratch) {
   const int way = fits(w, t1 - t0, 0);
   if (way == 0)
-    curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride);
+    curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+  else if (way == 1)
+    curta_vnni_panels(w, x, t0, t1, n0, n1, z, z_stride, 0, scratch);
   else
-    (way == 1 ? curta_vnni_panels : curta_vnni_rows)(w, x, t0, t1, n0, n1, z, z_stride, 0);
+    curta_vnni_rows(w, x, t0, t1, n0, n1, z, z_stride, 0);
 }
 
 #endif

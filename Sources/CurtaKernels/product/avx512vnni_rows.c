@@ -5,11 +5,11 @@
 // ones) or two blocks of bytes. The token's codes are laid in that order first.
 //
 // Proof that no lane overflows: nibbles are u = c + 8 <= 15. A span adds abs <= 8 * 15 * 127 * 255
-// to an int32 lane, a chunk of 64 spans 248 716 800 < 2^28; the correction, sum of s * (sum of q),
-// adds two groups a step: 32 groups * 4064 * 255 < 2^25 a chunk's lane at most, times 8 < 2^28.
-// Bytes are u = c + 128 <= 255: modulo 2^32, as the lanes' sum is taken after the correction, -128
-// * (sum of q) of each span, which makes a lane's span the sum of four c * q: abs <= 4 * 127 * 127
-// * 255, and 64 of them 1 052 901 120 < 2^31.
+// to an int32 lane, a chunk of 48 spans 186 537 600 < 2^28; the correction, sum of s * (sum of q),
+// adds two groups a step: 12 groups * 4064 * 255 < 2^24 a chunk's lane at most, times 8 < 2^28.
+// Bytes are u = c + 128 <= 255. With scales a span adds abs <= 4 * 255 * 127 * 255 to a lane, a
+// chunk of 64 spans 2 113 977 600 < 2^31; without, lanes are taken modulo 2^32 up to the sum of c *
+// q.
 
 #include "../kernels.h"
 #include "vnni.h"
@@ -18,21 +18,22 @@
 #include "../avx512.h"
 
 enum {
-  SLAB = 64,  // rows whose sums wait for the next chunk
-  SPANS = 64, // in a chunk at most
-  SUMS = 256, // groups in a chunk at most
+  SLAB = 64,           // rows whose sums wait for the next chunk
+  BYTES = 6144,        // codes in a chunk at most: 48 spans of nibbles, 96 of bytes
+  SCALED_BYTES = 4096, // the same of bytes with scales
+  SUMS = 192,          // groups in a chunk at most
 };
 
 /// A chunk of the columns of one token.
 typedef struct {
   const curta_weight *w;
-  size_t first;                      // byte of a row
-  uint32_t bytes;                    // of a row in the chunk
-  uint32_t group;                    // that the first column is in
-  uint32_t groups;                   // that have columns in the chunk
-  int64_t sum;                       // of all codes
-  int16_t sums[SUMS + 32];           // of the codes of each group, then zeros
-  _Alignas(64) int8_t q[SPANS][128]; // codes in the order of a span
+  size_t first;                 // byte of a row
+  uint32_t bytes;               // of a row in the chunk
+  uint32_t group;               // that the first column is in
+  uint32_t groups;              // that have columns in the chunk
+  int64_t sum;                  // of all codes
+  int16_t sums[SUMS + 32];      // of the codes of each group, then zeros
+  _Alignas(64) int8_t q[BYTES]; // in the order of a span
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -168,8 +169,11 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
         in_group = ends ? 0 : in_group;
         g1 += ends;
       }
-      const __m512i q[4] = {load512(c->q[i]), load512(c->q[i] + 64), load512(c->q[i + 1]),
-                            load512(c->q[i + 1] + 64)};
+      // Of nibbles the low and the high codes of both spans, of bytes the codes of both.
+      const int8_t *codes = c->q + (size_t)i * (nibbles ? 128 : 64);
+      const __m512i q[4] = {load512(codes), load512(codes + 64),
+                            load512(codes + (nibbles ? 128 : 64)),
+                            load512(codes + (nibbles ? 192 : 64))};
       __m512i few = _mm512_setzero_si512();
       if (left >= 128) {
         if (pattern)
@@ -256,15 +260,15 @@ CURTA_AVX512 static void begin_chunk(chunk *c, const curta_codes *x, uint32_t t,
     }
   for (uint32_t g = c->groups; g < (c->groups + 31) / 32 * 32; g++)
     c->sums[g] = 0;
-  int8_t *out = c->q[0];
+  int8_t *out = c->q;
   for (uint32_t b = 0; b < blocks; b++, q += 32) {
-    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b / 2 * 128 + b % 2 * 32);
+    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b * 32);
     store128(low, load128(q));
     store128(low + (nibbles ? 64 : 16), load128(q + 16));
   }
   const __m128i zero = _mm_setzero_si128(); // up to two whole spans
   for (uint32_t b = blocks; b % (nibbles ? 8 : 4); b++) {
-    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b / 2 * 128 + b % 2 * 32);
+    int8_t *low = out + (nibbles ? b / 4 * 128 + b % 4 * 16 : b * 32);
     store128(low, zero);
     store128(low + (nibbles ? 64 : 16), zero);
   }
@@ -274,9 +278,11 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
                      uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles) {
   static some_rows *const each[2][4] = {{bytes_plain, bytes_one, bytes_two},
                                         {nibbles_plain, nibbles_one, nibbles_two, nibbles_four}};
-  some_rows *const some = each[nibbles != 0][pattern_of(w, nibbles)];
+  const int pattern = pattern_of(w, nibbles);
+  some_rows *const some = each[nibbles != 0][pattern > 0 ? pattern : 0];
   const uint32_t blocks = (w->columns + 31) / 32;
-  const uint32_t most = SPANS * (nibbles ? 4 : 2); // blocks in a chunk
+  // Blocks in a chunk.
+  const uint32_t most = nibbles || !w->group_scales ? BYTES / 32 : SCALED_BYTES / 32;
   const int64_t half = w->shift ? (int64_t)1 << (w->shift - 1) : 0;
   chunk c;
   c.w = w;

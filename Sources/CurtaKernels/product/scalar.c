@@ -81,23 +81,26 @@ static inline int32_t finish(const curta_weight *w, uint32_t n, int64_t sum) {
 
 void curta_product_nibbles__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                    uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                   size_t z_stride) {
+                                   size_t z_stride, void *scratch) {
+  (void)scratch;
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
       z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_nibbles, 16));
 }
 
 void curta_product_bytes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                 size_t z_stride) {
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                                 void *scratch) {
+  (void)scratch;
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
       z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_bytes, 32));
 }
 
 void curta_product_wide__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                size_t z_stride) {
+                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                                void *scratch) {
+  (void)scratch;
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++) {
       const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes;

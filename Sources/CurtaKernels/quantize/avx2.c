@@ -6,6 +6,28 @@
 #if defined(__x86_64__)
 #include "../arithmetic.h"
 #include "../avx2.h"
+#include "spread.h"
+
+CURTA_AVX2 void curta_centre__avx2(const int32_t *x, uint32_t n, int32_t *y) {
+  __m256i lanes = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8)
+    lanes = _mm256_add_epi64(lanes, widened(load256(x + i)));
+  int64_t sum = sum_of_i64(lanes);
+  for (; i < n; i++)
+    sum += x[i];
+  const int32_t mean = (int32_t)curta_floor_divide(2 * sum + n, 2 * (int64_t)n);
+  // Cut off before the difference, which is then within int32.
+  const int32_t least = mean > 0 ? mean - INT32_MAX : -INT32_MAX;
+  const int32_t most = mean < 0 ? mean + INT32_MAX : INT32_MAX;
+  const __m256i low = _mm256_set1_epi32(least), high = _mm256_set1_epi32(most);
+  for (i = 0; n - i >= 8; i += 8) {
+    const __m256i cut = _mm256_min_epi32(_mm256_max_epi32(load256(x + i), low), high);
+    store256(y + i, _mm256_sub_epi32(cut, _mm256_set1_epi32(mean)));
+  }
+  for (; i < n; i++)
+    y[i] = curta_clamp32((int64_t)x[i] - mean);
+}
 
 CURTA_AVX2 uint32_t curta_maxabs_i32__avx2(const int32_t *x, uint32_t n) {
   __m256i most = _mm256_setzero_si256();
@@ -142,5 +164,7 @@ CURTA_AVX2 void curta_block_sums__avx2(const int8_t *q, uint32_t n, int16_t *sum
     sums[j] = (int16_t)(sum_of_i64(_mm256_sad_epu8(x, zero)) - 32 * 128);
   }
 }
+
+CURTA_SPREAD_BY(avx2)
 
 #endif

@@ -6,6 +6,25 @@
 #if defined(__aarch64__)
 #include "../arithmetic.h"
 #include "../neon.h"
+#include "spread.h"
+
+void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
+  int64x2_t lanes = vdupq_n_s64(0);
+  uint32_t i = 0;
+  for (; n - i >= 4; i += 4)
+    lanes = vpadalq_s32(lanes, vld1q_s32(x + i));
+  int64_t sum = vaddvq_s64(lanes);
+  for (; i < n; i++)
+    sum += x[i];
+  const int32_t mean = (int32_t)curta_floor_divide(2 * sum + n, 2 * (int64_t)n);
+  // Cut off before the difference, which is then at least -INT32_MAX. (A vector of that constant
+  // would be made with FNEG.)
+  const int32x4_t least = vdupq_n_s32(mean > 0 ? mean - INT32_MAX : -INT32_MAX);
+  for (i = 0; n - i >= 4; i += 4)
+    vst1q_s32(y + i, vqsubq_s32(vmaxq_s32(vld1q_s32(x + i), least), vdupq_n_s32(mean)));
+  for (; i < n; i++)
+    y[i] = curta_clamp32((int64_t)x[i] - mean);
+}
 
 uint32_t curta_maxabs_i32__neon(const int32_t *x, uint32_t n) {
   uint32x4_t most = vdupq_n_u32(0);
@@ -119,5 +138,7 @@ void curta_block_sums__neon(const int8_t *q, uint32_t n, int16_t *sums) {
     sums[j] = vaddvq_s16(vpadalq_s8(pairs, vld1q_s8(block + 16)));
   }
 }
+
+CURTA_SPREAD_BY(neon)
 
 #endif

@@ -3,6 +3,16 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
+#include "spread.h"
+
+void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < n; i++)
+    sum += x[i];
+  const int64_t mean = curta_floor_divide(2 * sum + n, 2 * (int64_t)n);
+  for (uint32_t i = 0; i < n; i++)
+    y[i] = curta_clamp32(x[i] - mean);
+}
 
 uint32_t curta_maxabs_i32__scalar(const int32_t *x, uint32_t n) {
   int32_t most = 0;
@@ -67,3 +77,5 @@ void curta_block_sums__scalar(const int8_t *q, uint32_t n, int16_t *sums) {
     sums[j] = (int16_t)sum;
   }
 }
+
+CURTA_SPREAD_BY(scalar)

@@ -7,15 +7,20 @@ import CurtaKernels
 /// Sizes and places of scratch memory.
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
-  static let tileRows: UInt32 = 64
+  static let tileRows: UInt32 = 128
+  /// Rows of an image whose scores with a head's keys are made together.
+  static let scoreRows = 16
 
   // From the start of one thread's part:
+  let tile: UInt64  // i32 [rows of a step][tileRows]
+  /// What a product overwrites: all that follows.
+  let product: UInt64  // u8 [curta_product_scratch(rows of a step)] at least
   let narrowA: UInt64  // i16 [width]
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
+  let width: UInt64
   let turns: UInt64  // i32 [headWidth] cosine, then sine
-  let tile: UInt64  // i32 [rows of a step][tileRows]
-  let scores: UInt64  // i32 [context]
+  let scores: UInt64  // i32 [context]; for images [scoreRows][context]
   let codes: UInt64  // i16 [context]
   let sums: UInt64  // i64 [headWidth]
   let threadSize: UInt64
@@ -69,17 +74,23 @@ struct ScratchLayout {
       }
     }
 
-    width = (width + 63) & ~63
+    width = (max(width, 1) + 63) & ~63
     var part = ArenaLayout()
     self.headWidth = headWidth
+    self.width = width
+    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
+    product = part.end.value
     narrowA = try part.take(width, 2)
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
     turns = try part.take(headWidth, 8)
-    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
-    scores = try part.take(UInt64(sizes.context), 4)
+    let scoreRows = program.image == nil ? 1 : UInt64(ScratchLayout.scoreRows)
+    scores = try part.take(UInt64(sizes.context) * scoreRows, 4)
     codes = try part.take(UInt64(sizes.context), 2)
     sums = try part.take(headWidth, 8)
+    let others = part.end.value - product
+    let needed = UInt64(curta_product_scratch(sizes.tokens))
+    if others < needed { _ = try part.take(needed - others, 1) }
     threadSize = part.end.value
 
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)

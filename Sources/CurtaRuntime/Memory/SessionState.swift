@@ -102,10 +102,12 @@ struct ThreadScratch {
   let narrowA: UnsafeMutablePointer<Int16>  // [width]
   let narrowB: UnsafeMutablePointer<Int16>  // [width]
   let wide: UnsafeMutablePointer<Int32>  // [width]
+  let wideWidth: UInt64
   let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
-  let scores: UnsafeMutablePointer<Int32>  // [context]
+  let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
+  let scores: UnsafeMutablePointer<Int32>  // [context], for images [scoreRows][context]
   let codes: UnsafeMutablePointer<Int16>  // [context]
   let sums: UnsafeMutablePointer<Int64>  // [headWidth]
 }
@@ -119,8 +121,9 @@ extension SessionState {
     let turns = at(scratch.turns, Int32.self)
     return ThreadScratch(
       narrowA: at(scratch.narrowA, Int16.self), narrowB: at(scratch.narrowB, Int16.self),
-      wide: at(scratch.wide, Int32.self), cosine: turns,
+      wide: at(scratch.wide, Int32.self), wideWidth: scratch.width, cosine: turns,
       sine: turns + Int(scratch.headWidth), tile: at(scratch.tile, Int32.self),
+      product: start + Int(scratch.product),
       scores: at(scratch.scores, Int32.self), codes: at(scratch.codes, Int16.self),
       sums: at(scratch.sums, Int64.self))
   }

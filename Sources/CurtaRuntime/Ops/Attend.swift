@@ -21,49 +21,59 @@ extension OpWork {
     let out = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
     let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
 
-    for item in SessionState.share(session.pointee.count * heads, part, parts) {
-      let t = item / heads
-      let h = item % heads
+    var scores = scratch.scores
+    var ready = 0  // rows of scores after the current one
+    let share = SessionState.share(session.pointee.count * heads, part, parts)
+    for item in share {
+      var t = item / heads
+      var h = item % heads
       var last = session.pointee.past + t
       var first = window == 0 ? 0 : max(0, last - window + 1)
-      if isImage {  // all rows of the image
-        first = t / context * context
+      if isImage {  // all rows of the image; head by head, for its keys to meet many rows at once
+        first = item / (context * heads) * context
         last = first + context - 1
+        t = first + item % context
+        h = item / context % heads
       }
       let start = h / (heads / keys.heads) * positions + first
       let n = UInt32(last - first + 1)
 
-      let q = query.codes.codes + t * Int(query.codes.stride) + h * width
-      kernels.scores(q, keys.codes + start * width, UInt32(width), n, scratch.scores)
+      if ready > 0 {
+        ready -= 1
+        scores += Int(n)
+      } else {
+        let stride = Int(query.codes.stride)
+        let left = min(context - item % context, share.upperBound - item)
+        let rows = isImage ? min(ScratchLayout.scoreRows, left) : 1
+        scores = scratch.scores
+        kernels.scores(
+          query.codes.codes + t * stride + h * width, stride, UInt32(rows),
+          keys.codes + start * width, UInt32(width), n, scores, Int(n))
+        ready = rows - 1
+      }
       let scale = Fixed.multiply(query.codes.scales[t * heads + h], multiplier)
       var largest = kernels.score_logits(
-        scratch.scores, keys.scales + start, n, scale.m, scale.e &- 30)
+        scores, keys.scales + start, n, scale.m, scale.e &- 30)
       if let cap {  // never decreases: the largest stays the largest
-        for j in 0..<Int(n) { scratch.scores[j] = cap(scratch.scores[j]) }
+        for j in 0..<Int(n) { scores[j] = cap(scores[j]) }
         largest = cap(largest)
       }
       var total: UInt64 = 0
       var least: Int32 = 0
       let weight = kernels.score_weights(
-        scratch.scores, values.scales + start, n, largest, &total, &least)
+        scores, values.scales + start, n, largest, &total, &least)
       let s = max(0, Fixed.bits(UInt64(weight)) - 15)
-      let weights = UnsafeRawPointer(scratch.scores).assumingMemoryBound(to: UInt32.self)
+      let weights = UnsafeRawPointer(scores).assumingMemoryBound(to: UInt32.self)
       kernels.narrow_weights(
         weights, values.scales + start, n, least, UInt32(s), scratch.codes)
       kernels.weighted_sum(
         scratch.codes, values.codes + start * width, UInt32(width), n, scratch.sums)
 
-      var largestSum: UInt64 = 0
-      for i in 0..<width { largestSum = max(largestSum, scratch.sums[i].magnitude) }
-      let s2 = max(0, Fixed.bits(largestSum) - 15)
       let bits = Fixed.bits(total)
-      let reciprocal = Int64((1 << UInt64(15 + bits)) / total)
-      let target = out + t * heads * width + h * width
-      for i in 0..<width {
-        let y = min(max(Fixed.round(scratch.sums[i], s2), -32767), 32767)
-        target[i] = Int32(truncatingIfNeeded: y * reciprocal)
-      }
-      exponents[item] = 15 &+ bits &+ least &- s &- s2
+      let reciprocal = UInt32(truncatingIfNeeded: (1 << UInt64(15 + bits)) / total)
+      let s2 = kernels.scaled_sums(
+        scratch.sums, UInt32(width), reciprocal, out + (t * heads + h) * width)
+      exponents[t * heads + h] = 15 &+ bits &+ least &- s &- Int32(truncatingIfNeeded: s2)
     }
   }
 

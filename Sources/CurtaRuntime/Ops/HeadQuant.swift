@@ -13,8 +13,8 @@ extension OpWork {
     for t in rows(1) {
       let row = out.codes.codes + t * stride
       for i in (heads * width)..<stride { row[i] = 0 }
-      eachHead(row: t, heads: heads, width: width) { h, y, scale in
-        out.codes.scales[t * heads + h] = quantize(y, width, scale, to: row + h * width)
+      eachHead(row: t, heads: heads, width: width) { h in
+        (row + h * width, out.codes.scales + (t * heads + h))
       }
       // With one head the row may be the input of a product, which needs the sums.
       kernels.block_sums(row, out.codes.stride, out.codes.sums + t * (stride / 32))
@@ -26,17 +26,18 @@ extension OpWork {
     let positions = Int(session.pointee.sizes.positions)
     for t in rows(1) {
       let place = session.pointee.past + t
-      eachHead(row: t, heads: cache.heads, width: cache.width) { h, y, scale in
+      eachHead(row: t, heads: cache.heads, width: cache.width) { h in
         let at = h * positions + place
-        cache.scales[at] = quantize(y, cache.width, scale, to: cache.codes + at * cache.width)
+        return (cache.codes + at * cache.width, cache.scales + at)
       }
     }
   }
 
-  /// Calls `body` with every head of row `t`, normalized and rotated, and the scale of its numbers.
+  /// Quantizes every head of row `t`, normalized and rotated, to the codes and the scale that `place`
+  /// tells.
   private func eachHead(
     row t: Int, heads: Int, width: Int,
-    _ body: (Int, UnsafePointer<Int32>, curta_scale) -> Void
+    _ place: (Int) -> (UnsafeMutablePointer<Int8>, UnsafeMutablePointer<curta_scale>)
   ) {
     let input = buffer(1)
     let total = heads * width
@@ -53,12 +54,17 @@ extension OpWork {
     for h in 0..<heads {
       let y = scratch.wide
       var scale = rowScale
-      var codes = UnsafePointer(scratch.narrowA)
+      var codes = scratch.narrowA
       if let gamma {
         scale = normScale(z + h * width, width, gamma: gamma, epsilon: epsilon(7))
         scale.e &-= narrow(z + h * width, times: gamma, width, to: scratch.narrowA)
       } else {
         codes += h * width
+      }
+      let (q, step) = place(h)
+      if pairing == .none {
+        step.pointee = spread(codes, width, scale, hadamard: op[5], to: q)
+        continue
       }
       for i in 0..<width { y[i] = Int32(codes[i]) }
       switch pairing {
@@ -69,7 +75,7 @@ extension OpWork {
         kernels.rotate_half_split(y, scratch.cosine, scratch.sine, UInt32(pairs))
       }
       hadamard(y, width, block: op[5])
-      body(h, y, scale)
+      step.pointee = quantize(y, width, scale, to: q)
     }
   }
 

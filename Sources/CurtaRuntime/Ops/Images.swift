@@ -63,7 +63,8 @@ extension OpWork {
       let scale = scale(input, row: patch)
       x.update(repeating: 0, count: width)
       kernels.add_rescaled(
-        x, input.values + patch * width, UInt32(width), scale.m, scale.e &- out.record.fraction)
+        x, x, input.values + patch * width, UInt32(width), scale.m,
+        scale.e &- out.record.fraction)
     }
   }
 

@@ -17,11 +17,11 @@ extension OpWork {
     let n1 = UInt32(n.upperBound)
     switch Int(weight.kind) {
     case CURTA_WEIGHT_NIBBLES:
-      kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     case CURTA_WEIGHT_BYTES:
-      kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     default:
-      kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride)
+      kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     }
   }
 
@@ -87,9 +87,9 @@ extension OpWork {
       product(weight, input.codes, rows: count, n0..<n1, to: scratch.tile, stride: tile)
       for t in 0..<count {
         let scale = input.codes.scales[t]
+        let x = sum.values + t * width + n0
         kernels.add_rescaled(
-          sum.values + t * width + n0, scratch.tile + t * tile, UInt32(n1 - n0), scale.m,
-          scale.e &+ change)
+          x, x, scratch.tile + t * tile, UInt32(n1 - n0), scale.m, scale.e &+ change)
       }
       n0 = n1
     }

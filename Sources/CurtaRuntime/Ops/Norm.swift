@@ -40,18 +40,10 @@ extension OpWork {
     let width = Int(input.record.width)
     var x = UnsafePointer(input.values + t * width)
     if op.operands[4] == NormKind.layer.rawValue {
-      centre(x, width)
+      kernels.centre(x, UInt32(width), scratch.wide)
       x = UnsafePointer(scratch.wide)
     }
     return (x, normScale(x, width, gamma: tensor(2), epsilon: epsilon(5)))
-  }
-
-  /// x less its mean into `scratch.wide`.
-  private func centre(_ x: UnsafePointer<Int32>, _ n: Int) {
-    var sum: Int64 = 0
-    for k in 0..<n { sum &+= Int64(x[k]) }
-    let mean = Fixed.floorDivide(2 &* sum &+ Int64(n), 2 &* Int64(n))
-    for k in 0..<n { scratch.wide[k] = Fixed.clamp32(Int64(x[k]) &- mean) }
   }
 
   /// The scale on which x times gamma's codes is x over the root of its mean square, times gamma.

@@ -14,41 +14,50 @@ extension OpWork {
     let bias = op.operands[2] == Program.none ? nil : tensor(2)
     let rows = rows(3)
     let isExact = bias.map { $0.weight.exponent < fraction } ?? false
-    guard input.values != out.values, !isExact, let last = rows.last else {
+    guard !isExact, !rows.isEmpty else {
       for t in rows {
         let z = input.values + t * width
         let x = out.values + t * width
         if let bias {
           z == x
-            ? addBias(bias, to: x, width, fraction)
+            ? addBias(bias, 0..<width, to: x, fraction)
             : addExactly(z, scale(input, row: t), bias, to: x, width, fraction)
         }
       }
       return
     }
     // The bias alone is below 2^31: nothing is cut off. It is the same for every row.
-    let first = out.values + last * width
-    first.update(repeating: 0, count: width)
-    if let bias { addBias(bias, to: first, width, fraction) }
-    for t in rows {
-      let x = out.values + t * width
-      if t != last { x.update(from: first, count: width) }
-      let scale = scale(input, row: t)
-      kernels.add_rescaled(
-        x, input.values + t * width, UInt32(width), scale.m, scale.e &- fraction)
+    let part = Int(scratch.wideWidth)
+    for start in stride(from: 0, to: width, by: part) {
+      let n = min(part, width - start)
+      scratch.wide.update(repeating: 0, count: n)
+      if let bias { addBias(bias, start..<start + n, to: scratch.wide, fraction) }
+      for t in rows {
+        let x = out.values + t * width + start
+        if input.values == out.values {
+          kernels.add_rescaled(x, x, scratch.wide, UInt32(n), 1 << 15, 15)
+        } else {
+          let scale = scale(input, row: t)
+          kernels.add_rescaled(
+            x, scratch.wide, input.values + t * width + start, UInt32(n), scale.m,
+            scale.e &- fraction)
+        }
+      }
     }
   }
 
+  /// Adds elements of the bias to x.
   private func addBias(
-    _ bias: TensorEntry, to x: UnsafeMutablePointer<Int32>, _ width: Int, _ fraction: Int32
+    _ bias: TensorEntry, _ elements: Range<Int>, to x: UnsafeMutablePointer<Int32>,
+    _ fraction: Int32
   ) {
     let m = UInt32(bias.weight.mantissas[0])
     let tile = Int(ScratchLayout.tileRows)
-    for start in stride(from: 0, to: width, by: tile) {
-      let n = min(tile, width - start)
-      for i in 0..<n { scratch.tile[i] = Int32(bias.wideCodes[start + i]) }
+    for start in stride(from: 0, to: elements.count, by: tile) {
+      let n = min(tile, elements.count - start)
+      for i in 0..<n { scratch.tile[i] = Int32(bias.wideCodes[elements.lowerBound + start + i]) }
       kernels.add_rescaled(
-        x + start, scratch.tile, UInt32(n), m, bias.weight.exponent - fraction)
+        x + start, x + start, scratch.tile, UInt32(n), m, bias.weight.exponent - fraction)
     }
   }
 
@@ -72,9 +81,9 @@ extension OpWork {
     let width = Int(sum.record.width)
     for t in rows(2) {
       let scale = scale(input, row: t)
+      let x = sum.values + t * width
       kernels.add_rescaled(
-        sum.values + t * width, input.values + t * width, UInt32(width), scale.m,
-        scale.e &- sum.record.fraction)
+        x, x, input.values + t * width, UInt32(width), scale.m, scale.e &- sum.record.fraction)
     }
   }
 

@@ -131,20 +131,20 @@ struct OpWork {
     _ x: UnsafePointer<Int32>, _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
   ) -> curta_scale {
     let s = narrow(x, n, to: scratch.narrowB)
-    return quantizeNarrowed(n, curta_scale(m: scale.m, e: scale.e &- s), to: q)
+    return spread(
+      scratch.narrowB, n, curta_scale(m: scale.m, e: scale.e &- s), hadamard: 0, to: q)
   }
 
-  /// quantize of numbers whose block is in `scratch.narrowB`, on the block's scale.
-  private func quantizeNarrowed(
-    _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
+  /// quantize of numbers whose block is in `y`, on the block's scale, after Hadamards of `block`
+  /// numbers where it is not 0. Overwrites `y`, and `scratch.wide` when there are Hadamards.
+  func spread(
+    _ y: UnsafeMutablePointer<Int16>, _ n: Int, _ scale: curta_scale, hadamard block: Int,
+    to q: UnsafeMutablePointer<Int8>
   ) -> curta_scale {
-    let a = UInt64(max(1, kernels.maxabs_i16(scratch.narrowB, UInt32(n))))
-    let p = UInt64(8 + Fixed.bits(a))
-    let r = ((127 << p) + a / 2) / a
-    kernels.quantize(
-      scratch.narrowB, UInt32(n), UInt32(truncatingIfNeeded: r), UInt32(truncatingIfNeeded: p), q)
-    let step = Fixed.multiply(Fixed.norm(a, 0), curta_scale(m: 33026, e: 22))  // A / 127
-    return Fixed.multiply(step, scale)
+    let spread = kernels.spread(y, UInt32(n), UInt32(block), scratch.wide, q)
+    let step = Fixed.multiply(Fixed.norm(UInt64(spread & 0xFFFF), 0), curta_scale(m: 33026, e: 22))
+    return Fixed.multiply(
+      step, curta_scale(m: scale.m, e: scale.e &- Int32(spread >> 16)))  // A / 127
   }
 
   /// hadamard(x, block) in place; 0 does nothing.
@@ -171,13 +171,7 @@ struct OpWork {
     let width = Int(out.width)
     let stride = Int(out.stride)
     let q = out.codes + row * stride
-    if block > 0 {
-      for i in 0..<width { scratch.wide[i] = Int32(scratch.narrowB[i]) }
-      hadamard(scratch.wide, width, block: block)
-      out.scales[row] = quantize(scratch.wide, width, scale, to: q)
-    } else {
-      out.scales[row] = quantizeNarrowed(width, scale, to: q)
-    }
+    out.scales[row] = spread(scratch.narrowB, width, scale, hadamard: block, to: q)
     for i in width..<stride { q[i] = 0 }
     kernels.block_sums(q, out.stride, out.sums + row * (stride / 32))
   }

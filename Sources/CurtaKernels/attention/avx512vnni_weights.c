@@ -1,0 +1,171 @@
+// Attention of one query head over its positions with AVX-512: logits and weights.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "../kernels.h"
+
+#if defined(__x86_64__)
+#include "../avx512.h"
+
+/// The lanes of `left` elements, up to 16.
+CURTA_AVX512_INLINE __mmask16 lanes_of(uint32_t left) {
+  return (__mmask16)(left < 16 ? (1u << left) - 1 : 0xFFFF);
+}
+
+/// The mantissas and the exponents of 16 scales, 0 where there are none.
+CURTA_AVX512_INLINE void split(const curta_scale *v, __mmask16 there, __m512i *m, __m512i *e) {
+  const __m512i a = _mm512_maskz_loadu_epi64((__mmask8)there, v);
+  const __m512i b = _mm512_maskz_loadu_epi64((__mmask8)(there >> 8), v + 8);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  *m = _mm512_permutex2var_epi32(a, even, b);
+  *e = _mm512_permutex2var_epi32(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
+
+/// Logits of up to 16 scores in place; 0 where a shift is below 11, and nothing is changed.
+CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 there,
+                                    __m512i factor, __m512i exponent, __m512i *most) {
+  __m512i scale, s;
+  split(k, there, &scale, &s);
+  s = _mm512_add_epi32(s, exponent);
+  if ((_mm512_movepi32_mask(s) & there) != 0)
+    return 0;
+  // round(a * scale, 14) is that of 4 a by 16; 4 a = 2^16 high + low.
+  const __m512i x = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(there, a), 2);
+  const __m512i low = _mm512_mullo_epi32(_mm512_and_si512(x, _mm512_set1_epi32(0xFFFF)), scale);
+  const __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(x, 16), scale);
+  const __m512i rest = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(1 << 15)), 16);
+  // The score, abs <= 2^24, times 2^6.
+  const __m512i score = _mm512_slli_epi32(_mm512_add_epi32(high, rest), 6);
+  // As in gate/avx2.c: of the product with m the upper part, shifted but for a bit, rounded.
+  const __m512i product = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(score, 16), factor),
+                                           _mm512_mulhi_epu16(score, factor));
+  const __m512i twice = _mm512_srav_epi32(product, s);
+  const __m512i t = _mm512_srai_epi32(_mm512_add_epi32(twice, _mm512_set1_epi32(1)), 1);
+  _mm512_mask_storeu_epi32(a, there, t);
+  *most = _mm512_mask_max_epi32(*most, there, *most, t);
+  return 1;
+}
+
+CURTA_AVX512 int32_t curta_score_logits__avx512vnni(int32_t *a, const curta_scale *k, uint32_t n,
+                                                    uint32_t m, int32_t e) {
+  const __m512i factor = _mm512_set1_epi32((int32_t)m);
+  const __m512i exponent = _mm512_set1_epi32((int32_t)((uint32_t)e + 6u - 17u));
+  __m512i most = _mm512_set1_epi32(INT32_MIN);
+  uint32_t j = 0;
+  while (n - j >= 16 && some_logits(a + j, k + j, 0xFFFF, factor, exponent, &most))
+    j += 16;
+  if (n - j < 16 && j < n && some_logits(a + j, k + j, lanes_of(n - j), factor, exponent, &most))
+    j = n;
+  const int32_t x = _mm512_reduce_max_epi32(most);
+  if (j == n)
+    return x;
+  const int32_t y = curta_score_logits__avx2(a + j, k + j, n - j, m, e);
+  return x > y ? x : y;
+}
+
+/// round(x, s) of uint32 lanes, x < 2^31, any s: lanes of 2^(s-1) and of x become 0 past their
+/// width.
+CURTA_AVX512_INLINE __m512i rounded(__m512i x, __m512i s) {
+  const __m512i one = _mm512_set1_epi32(1);
+  const __m512i half = _mm512_sllv_epi32(one, _mm512_sub_epi32(s, one));
+  return _mm512_srlv_epi32(_mm512_add_epi32(x, half), s);
+}
+
+/// The entries of exp15's table: each of 32 in the low half of a lane, the next one in the high.
+typedef struct {
+  __m512i first, last;
+} octave;
+
+CURTA_AVX512_INLINE __m512i with_next(const uint16_t *table) {
+  const __m512i next = _mm512_cvtepu16_epi32(load256(table + 1));
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(load256(table)), _mm512_slli_epi32(next, 16));
+}
+
+/// exp15(d) of uint32 lanes.
+CURTA_AVX512_INLINE __m512i exp15(__m512i d, octave table) {
+  const __m512i i = _mm512_srli_epi32(d, 11); // five bits count
+  const __m512i r = _mm512_and_si512(d, _mm512_set1_epi32(2047));
+  const __m512i two = _mm512_permutex2var_epi32(table.first, i, table.last);
+  const __m512i high = _mm512_and_si512(two, _mm512_set1_epi32(0xFFFF));
+  const __m512i fall = _mm512_sub_epi32(high, _mm512_srli_epi32(two, 16));
+  const __m512i part = _mm512_add_epi32(_mm512_mullo_epi32(fall, r), _mm512_set1_epi32(1024));
+  const __m512i n = _mm512_min_epu32(_mm512_srli_epi32(d, 16), _mm512_set1_epi32(31));
+  return rounded(_mm512_sub_epi32(high, _mm512_srli_epi32(part, 11)), n);
+}
+
+/// What score_weights gathers in its first pass.
+typedef struct {
+  octave table;
+  __m512i top, sum, least;
+} gathered;
+
+CURTA_AVX512_INLINE void some_weights(int32_t *t, const curta_scale *v, __mmask16 there,
+                                      gathered *g) {
+  __m512i m, e;
+  split(v, there, &m, &e);
+  const __m512i d = _mm512_sub_epi32(g->top, _mm512_maskz_loadu_epi32(there, t));
+  const __m512i w = _mm512_maskz_mov_epi32(there, exp15(d, g->table));
+  g->sum = _mm512_add_epi32(g->sum, w);
+  g->least = _mm512_mask_min_epi32(g->least, there, g->least, e);
+  _mm512_mask_storeu_epi32(t, there, _mm512_mullo_epi32(w, m));
+}
+
+CURTA_AVX512_INLINE __m512i largest_of(const int32_t *u, const curta_scale *v, __mmask16 there,
+                                       __m512i least, __m512i most) {
+  __m512i m, e;
+  split(v, there, &m, &e);
+  const __m512i s = _mm512_min_epu32(_mm512_sub_epi32(e, least), _mm512_set1_epi32(31));
+  return _mm512_max_epu32(most, _mm512_srlv_epi32(_mm512_maskz_loadu_epi32(there, u), s));
+}
+
+CURTA_AVX512 uint32_t curta_score_weights__avx512vnni(int32_t *t, const curta_scale *v, uint32_t n,
+                                                      int32_t max, uint64_t *total,
+                                                      int32_t *least) {
+  gathered g = {{with_next(curta_exp15_table), with_next(curta_exp15_table + 16)},
+                _mm512_set1_epi32(max),
+                _mm512_setzero_si512(), // a lane adds up to 2^15 of 2^16 elements of 2^20
+                _mm512_set1_epi32(INT32_MAX)};
+  const __mmask16 last = lanes_of(n % 16);
+  uint32_t j = 0;
+  for (; n - j >= 16; j += 16)
+    some_weights(t + j, v + j, 0xFFFF, &g);
+  if (last)
+    some_weights(t + j, v + j, last, &g);
+  const __m512i sums = _mm512_add_epi64(_mm512_and_si512(g.sum, _mm512_set1_epi64(0xFFFFFFFF)),
+                                        _mm512_srli_epi64(g.sum, 32));
+  *total = (uint64_t)_mm512_reduce_add_epi64(sums);
+  *least = _mm512_reduce_min_epi32(g.least);
+  const __m512i from = _mm512_set1_epi32(*least);
+  __m512i most = _mm512_setzero_si512();
+  for (j = 0; n - j >= 16; j += 16)
+    most = largest_of(t + j, v + j, 0xFFFF, from, most);
+  if (last)
+    most = largest_of(t + j, v + j, last, from, most);
+  return _mm512_reduce_max_epu32(most);
+}
+
+CURTA_AVX512_INLINE void some_narrowed(const uint32_t *u, const curta_scale *v, __mmask16 there,
+                                       __m512i least, __m512i s, int16_t *c) {
+  __m512i m, e;
+  split(v, there, &m, &e);
+  const __m512i up = _mm512_min_epu32(_mm512_sub_epi32(e, least), _mm512_set1_epi32(62));
+  const __m512i x = rounded(_mm512_maskz_loadu_epi32(there, u), _mm512_add_epi32(up, s));
+  const __m256i y = _mm512_cvtepi32_epi16(_mm512_min_epu32(x, _mm512_set1_epi32(32767)));
+  if (there == 0xFFFF)
+    store256(c, y);
+  else
+    _mm256_mask_storeu_epi16(c, there, y);
+}
+
+CURTA_AVX512 void curta_narrow_weights__avx512vnni(const uint32_t *u, const curta_scale *v,
+                                                   uint32_t n, int32_t least, uint32_t s,
+                                                   int16_t *c) {
+  const __m512i from = _mm512_set1_epi32(least);
+  const __m512i base = _mm512_set1_epi32((int32_t)(s < 62 ? s : 62));
+  uint32_t j = 0;
+  for (; n - j >= 16; j += 16)
+    some_narrowed(u + j, v + j, 0xFFFF, from, base, c + j);
+  if (j < n)
+    some_narrowed(u + j, v + j, lanes_of(n - j), from, base, c + j);
+}
+
+#endif
