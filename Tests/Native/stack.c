@@ -1,9 +1,12 @@
 // How much stack the calls of a session take: deepest byte written in a thread whose stack was
-// painted. Prints JSON: bytes for each instruction set in the order of `kernels`, the most of them, and
-// how many sets take more than curta.h says.
+// painted. Prints JSON: bytes for each instruction set in the order of `kernels`, the most of them,
+// and how many sets take more than curta.h says.
+//
 // usage: stack MODEL
-//   A language model loads, encodes, steps, samples, decodes, saves and restores; a model of images
-//   loads, resizes and steps. One thread: others only run kernels.
+//
+// A language model loads, encodes, steps, samples, decodes, saves and restores; a model of images
+// loads, resizes and steps. One thread: others only run kernels.
+//
 // SPDX-License-Identifier: Apache-2.0
 
 #define _GNU_SOURCE
