@@ -118,18 +118,14 @@ extension Recipe {
       .embedding: TensorRule(bits: 6, group: 64), .head: TensorRule(bits: 6, group: 64),
     ])
 
-  /// 4-bit codes that one solver worked on.
+  /// 4-bit codes that one solver worked on; with a budget each tensor has 3, 4, 5, 6 or 8 bits.
   public static let gptq = calibrated("gptq", [.gptq], "GPTQ")
   public static let quantease = calibrated(
     "quantease", [.gptq, .quantease], "GPTQ, then QuantEase")
   public static let decoupleq = calibrated("decoupleq", [.decoupleq], "decoupleQ")
 
-  /// All solvers; with a budget each tensor has 3, 4, 5, 6 or 8 bits.
-  public static let best: Recipe = {
-    var recipe = calibrated("best", Solver.best, "all solvers")
-    recipe.choices = [3, 4, 5, 6, 8].map { TensorRule(bits: $0, group: 32) }
-    return recipe
-  }()
+  /// All solvers.
+  public static let best = calibrated("best", Solver.best, "all solvers")
 
   /// 3-bit codes.
   public static let w3 = calibrated("w3", Solver.best, "all solvers", bits: 3)
@@ -137,10 +133,12 @@ extension Recipe {
   private static func calibrated(
     _ name: String, _ solvers: [Solver], _ words: String, bits: Int = 4
   ) -> Recipe {
-    Recipe(
+    var recipe = Recipe(
       name: name,
       description: "\(bits)-bit weights in groups of 32, embedding and head in 6 bits, \(words)",
       solvers: solvers, standard: TensorRule(bits: bits, group: 32), rules: w4.rules)
+    recipe.choices = [3, 4, 5, 6, 8].map { TensorRule(bits: $0, group: 32) }
+    return recipe
   }
 
   /// Half of all blocks left out, the others in 8 bits.
