@@ -51,11 +51,13 @@ struct Lowering {
     }
     for index in 0..<d.layers {
       let layer = try source.layer(index)
-      try packer.put(
-        layer, index, inventory.layerParts, at: inventory.layers.first(of: index), &calibration)
+      let tensors = try packer.put(
+        inventory.layerParts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
+        moments: calibration?.watch(layer, index))
+      calibration?.advance(layer, index, as: tensors)
     }
     let ends = try source.ends()
-    let moments = try calibration?.watchHead(ends)
+    let moments = calibration?.watchHead(ends)
     for part in last {
       try packer.put([part.values(ends, d)], at: inventory.index(part)!, moments: moments)
     }

@@ -18,10 +18,10 @@ extension LayerStack {
     for index in 0..<d.layers {
       progress(index)
       let layer = try layer(index)
-      let moments = try LayerCalibration(d, streams).watch(layer, index)
+      let moments = LayerCalibration(d, streams).watch(layer, index)
       for part in parts {
         let planned = part.planned(d, spreading, layer: index)
-        guard let role = planned.role, let hessian = moments.gathered(for: role) else {
+        guard let role = planned.role, let hessian = try moments.gathered(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
         names.append(planned.name)

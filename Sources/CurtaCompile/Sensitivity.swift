@@ -35,7 +35,7 @@ struct Sensitivity {
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
-      let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
+      let moments = LayerCalibration(stack.d, inputs[index]).watch(layer, index)
       var errors: [(name: String, values: [Double])] = []
       var shares: [Double] = []
       var rounded = layer

@@ -59,21 +59,6 @@ struct TensorPacker {
     }
   }
 
-  /// Quantizes and packs the parts of layer `index`, the first of which is at `place`. Throws what
-  /// `calibration` throws, `ConversionError` or `WriteError`.
-  mutating func put(
-    _ layer: DecoderLayer, _ index: Int, _ parts: [LayerPart], at place: Int,
-    _ calibration: inout LayerCalibration?
-  ) throws {
-    guard calibration != nil else {
-      try put(parts.map { $0.values(layer) }, at: place)
-      return
-    }
-    try calibration?.pass(layer, index) { places, values, moments in
-      try put(values, at: place + places.lowerBound, moments: moments).map(\.values)
-    }
-  }
-
   /// Quantizes and packs the tensors at `place` and behind. `moments` are those of their inputs,
   /// which solvers need. Throws `ConversionError` or `WriteError`.
   @discardableResult
@@ -87,10 +72,9 @@ struct TensorPacker {
       report(tensor.name)
       do throws(QuantizeError) {
         let turned = Spreading.turned(values, block: tensor.block)
-        let target = moments?.target(turned, for: role) ?? turned
         tensors.append(
           PackedTensor(
-            tensor: try quantize(target, tensor.name, role, moments), planned: tensor))
+            tensor: try quantize(turned, tensor.name, role, moments), planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
@@ -106,7 +90,7 @@ struct TensorPacker {
     _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?
   ) throws(QuantizeError) -> QuantizedTensor {
     let hessian = try moments?.hessian(for: role)
-    if let mask = masks[name], let hessian, let gathered = moments?.gathered(for: role) {
+    if let mask = masks[name], let hessian, let gathered = try moments?.gathered(for: role) {
       return try recipe.quantize(
         values, name: name, role: role, mask: mask, moments: gathered, hessian: hessian)
     }

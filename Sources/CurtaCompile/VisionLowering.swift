@@ -42,8 +42,10 @@ struct VisionLowering {
     }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)
-      try packer.put(
-        layer, index, inventory.layers.parts, at: inventory.layers.first(of: index), &calibration)
+      let tensors = try packer.put(
+        inventory.layers.parts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
+        moments: calibration?.watch(layer, index))
+      calibration?.advance(layer, index, as: tensors)
     }
     try packer.put(
       values(inventory.lastParts), at: inventory.layers.first(of: vision.d.body.layers))

@@ -28,7 +28,7 @@ private let calibrated = Recipe(
     let sequences: [[Int32]] = [[1, 5, 3, 2, 9, 4], [7, 7, 1, 0, 2]]
     let calibration = LayerCalibration(
       d, sequences.map { LayerRunner(d).embed($0, weights.ends) })
-    let moments = try calibration.watch(weights.layers[0], 0)
+    let moments = calibration.watch(weights.layers[0], 0)
 
     var rows: [ActivationSite: [[Float]]] = [:]
     let watch = FakeQuantization.transform(spreading).then(
@@ -57,14 +57,14 @@ private let calibrated = Recipe(
           }
         }
       }
-      let hessian = try #require(moments.gathered(for: role))
+      let hessian = try #require(try moments.gathered(for: role))
       #expect(seen.count == 11)
       for (k, mean) in hessian.diagonal.enumerated() {
         let expected = seen.reduce(0) { $0 + $1[k] * $1[k] } / 11
         #expect(abs(mean - expected) <= 1e-5 * max(expected, 1e-6), "\(role) \(k)")
       }
     }
-    #expect(moments.gathered(for: .norm) == nil)
+    #expect(try moments.gathered(for: .norm) == nil)
   }
 
   /// Every arrangement of a decoder goes through, and the integers follow the float simulation of the
