@@ -36,6 +36,16 @@ import Testing
     }
   }
 
+  @Test func examplesAreRead() throws {
+    for (name, bits) in [("gptq5", 5), ("gptq6", 6)] {
+      let file = Repository.root.appending(path: "Examples/recipes/\(name).json")
+      let recipe = try Recipe.load(file.path)
+      #expect(recipe.name == name && recipe.solvers == [.gptq])
+      #expect(recipe.rule(for: .down) == TensorRule(bits: bits, group: 64))
+      #expect(recipe.rule(for: .embedding) == TensorRule(bits: 6, group: 64))
+    }
+  }
+
   @Test func aFileIsRead() throws {
     let path = NSTemporaryDirectory() + "recipe-\(UUID().uuidString).json"
     defer { try? FileManager.default.removeItem(atPath: path) }
