@@ -42,7 +42,7 @@ import Testing
       let recipe = try Recipe.load(file.path)
       #expect(recipe.name == name && recipe.solvers == [.gptq])
       #expect(recipe.rule(for: .down) == TensorRule(bits: bits, group: 64))
-      #expect(recipe.rule(for: .embedding) == TensorRule(bits: 6, group: 64))
+      #expect(recipe.rule(for: .embedding) == TensorRule(bits: bits, group: 64))
     }
   }
 
