@@ -90,8 +90,7 @@ extension ProgramCheck {
     let state = try program.state(index)
     try require(input.rows == .tokens && input.width == state.heads * state.width)
     try checkHeads(op, input, width: state.width)
-    guard !isAppended(index) else { throw CurtaError(.badPlan) }
-    appended[Int(index / 64)] |= 1 << UInt64(index % 64)
+    try append(index)
   }
 
   @inline(never)

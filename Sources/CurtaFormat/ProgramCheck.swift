@@ -8,7 +8,7 @@ struct ProgramCheck {
   /// For each slot 1 + the buffer that was written to it last, or 0.
   private var owner = InlineArray<64, UInt32>(repeating: 0)
   /// One bit a state: appended by an op before this one.
-  var appended = InlineArray<32, UInt64>(repeating: 0)
+  private var appended = InlineArray<32, UInt64>(repeating: 0)
   /// The op that wrote the output buffer last.
   private var outputWriter: OpCode? = nil
   // Operands of the op being checked that are buffers, one bit each: those it reads, those it
@@ -49,6 +49,12 @@ struct ProgramCheck {
 
   func require(_ condition: Bool) throws(CurtaError) {
     guard condition else { throw CurtaError(.badProgram) }
+  }
+
+  /// A state that no op appended before.
+  mutating func append(_ state: UInt32) throws(CurtaError) {
+    guard !isAppended(state) else { throw CurtaError(.badPlan) }
+    appended[Int(state / 64)] |= 1 << UInt64(state % 64)
   }
 
   func isAppended(_ state: UInt32) -> Bool {

@@ -112,8 +112,9 @@ private struct PartialFile {
       while done < piece.count {
         let got = pread(descriptor, &part, min(part.count, piece.count - done), off_t(offset))
         if got < 0, errno == EINTR { continue }
-        guard got > 0 else { throw .last("read back", path) }
-        guard piece.withUnsafeBytes({ memcmp($0.baseAddress! + done, part, got) }) == 0 else {
+        guard got >= 0 else { throw .last("read back", path) }
+        guard got > 0, piece.withUnsafeBytes({ memcmp($0.baseAddress! + done, part, got) }) == 0
+        else {
           throw .readBack(path: path, offset: offset)
         }
         done += got

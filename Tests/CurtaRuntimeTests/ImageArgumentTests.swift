@@ -56,9 +56,15 @@ import Testing
     }
     let parts = one.session_bytes + one.weight_bytes + one.buffer_bytes + one.state_bytes
     #expect(parts + one.scratch_bytes == one.arena_bytes)
-    // Resampling works in what a step uses, which is enough here.
+    // Resampling works in what a step uses; only where that is too little it takes more.
     let plain = try plan(GuardedBytes(model(resize: (0, 0, 0))), Setup())
     #expect(plain.arena_bytes == one.arena_bytes)
+    let resizes: [(UInt32, UInt32, UInt32)] = [(0, 0, 0), (1, 0, 3)]
+    let tall = try resizes.map { resize in
+      let model = ImageModel(size: (256, 12), patch: (128, 12), resize: resize)
+      return try plan(GuardedBytes(model.f.build()), Setup()).arena_bytes
+    }
+    #expect(tall[0] < tall[1])
   }
 
   @Test func theArenaIsAsPlannedToTheByte() throws {
