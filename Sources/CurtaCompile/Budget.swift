@@ -137,7 +137,7 @@ extension Recipe {
     guard let budget else { return self }
     let weights = checkpoint.weights
     let vision = FoldedVision(weights)
-    let images = evenly(16, of: calibration.images ?? VisionCalibration.drawn(vision.d))
+    let images = evenly(16, of: calibration.images ?? DrawnScenes.images(vision.d, count: 16))
     let inventory = VisionInventory(vision)
     let losses = try Sensitivity(
       stack: LayerStack(weights, images), rules: choices, clip: clip
@@ -152,7 +152,7 @@ extension Recipe {
 }
 
 /// At most `count` elements, evenly out of all.
-private func evenly<Element>(_ count: Int, of all: [Element]) -> [Element] {
+func evenly<Element>(_ count: Int, of all: [Element]) -> [Element] {
   let taken = min(count, all.count)
   return (0..<taken).map { all[$0 * all.count / taken] }
 }

@@ -39,7 +39,7 @@ struct Lowering {
       let ends = try source.ends()
       if recipe.isCalibrated {
         let stack = LayerStack(source, ends, sequences)
-        if let rule = recipe.prune {
+        if let rule = recipe.prune, rule.form == .blocks {
           packer.masks = try stack.masks(rule) { progress(.measuring(layer: $0, count: d.layers)) }
         }
         calibration = LayerCalibration(d, stack.streams)
@@ -51,13 +51,11 @@ struct Lowering {
     }
     for index in 0..<d.layers {
       let layer = try source.layer(index)
-      let tensors = try packer.put(
-        inventory.layerParts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
-        moments: calibration?.watch(layer, index))
-      calibration?.advance(layer, index, as: tensors)
+      try packer.put(
+        layer, index, inventory.layerParts, at: inventory.layers.first(of: index), &calibration)
     }
     let ends = try source.ends()
-    let moments = calibration?.watchHead(ends)
+    let moments = try calibration?.watchHead(ends)
     for part in last {
       try packer.put([part.values(ends, d)], at: inventory.index(part)!, moments: moments)
     }

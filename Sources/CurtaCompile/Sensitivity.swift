@@ -22,6 +22,15 @@ struct Sensitivity {
   func losses(of parts: [LayerPart], progress: (Int) -> Void = { _ in }) throws -> [String:
     [Double]]
   {
+    try slopes(of: parts, progress: progress).mapValues { tensor in
+      tensor.errors.map { tensor.slope * $0 }
+    }
+  }
+
+  /// What a unit of Σ (w − ŵ) H (w − ŵ)ᵀ of a weight loses, and that error at every rule, by name.
+  func slopes(
+    of parts: [LayerPart], progress: (Int) -> Void = { _ in }
+  ) throws -> [String: (slope: Double, errors: [Double])] {
     let count = stack.d.layers
     var inputs = [stack.streams]
     for index in 0..<count {
@@ -31,11 +40,11 @@ struct Sensitivity {
     let expected = inputs[count].map(stack.outputs)
     let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
 
-    var result: [String: [Double]] = [:]
+    var result: [String: (slope: Double, errors: [Double])] = [:]
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
-      let moments = LayerCalibration(stack.d, inputs[index]).watch(layer, index)
+      let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
       var errors: [(name: String, values: [Double])] = []
       var shares: [Double] = []
       var rounded = layer
@@ -67,7 +76,7 @@ struct Sensitivity {
       let loss = try lossBehind(index, rounded, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
       for ((name, errors), share) in zip(errors, shares) {
-        result[name] = errors.map { loss * share / total * $0 / max(errors[coarsest], 1e-300) }
+        result[name] = (loss * share / total / max(errors[coarsest], 1e-300), errors)
       }
     }
     return result

@@ -12,6 +12,8 @@ struct VisionLowering {
   let codec: CodecChoice
   /// Images to measure activations on besides the drawn ones, [height][width][channels] each.
   var images: [[UInt8]] = []
+  /// How many drawn scenes a calibrated recipe looks at where there are no images.
+  var drawn = CalibrationInput.imageCount
   let progress: (ConversionStage) -> Void
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
@@ -32,8 +34,8 @@ struct VisionLowering {
     var calibration: LayerCalibration?
     if recipe.isCalibrated {
       let stack = LayerStack(
-        weights, images.isEmpty ? VisionCalibration.drawn(vision.d) : images)
-      if let rule = recipe.prune {
+        weights, images.isEmpty ? DrawnScenes.images(vision.d, count: drawn) : images)
+      if let rule = recipe.prune, rule.form == .blocks {
         packer.masks = try stack.masks(rule) {
           progress(.measuring(layer: $0, count: vision.d.body.layers))
         }
@@ -42,10 +44,8 @@ struct VisionLowering {
     }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)
-      let tensors = try packer.put(
-        inventory.layers.parts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
-        moments: calibration?.watch(layer, index))
-      calibration?.advance(layer, index, as: tensors)
+      try packer.put(
+        layer, index, inventory.layers.parts, at: inventory.layers.first(of: index), &calibration)
     }
     try packer.put(
       values(inventory.lastParts), at: inventory.layers.first(of: vision.d.body.layers))

@@ -44,6 +44,43 @@ extension Recipe {
   }
 }
 
+extension Recipe {
+  /// Quantizes what `prune` leaves of `weights` where that is decided tensor by tensor: by a pattern, or
+  /// by columns. `moments` are those of what the tensor multiplies. Codes are rounded to nearest. Throws
+  /// `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, name: String, role: TensorRole, prune: PruneRule, moments: Hessian
+  ) throws(QuantizeError) -> QuantizedTensor {
+    let rule = rule(for: role, name: name)
+    guard rule.bits < 16 else { throw .unsupported("16 bits with a mask; 2 to 8 are possible") }
+    let left: Matrix
+    let mask: GridMask
+    switch prune.form {
+    case .blocks: preconditionFailure("blocks are chosen over all tensors")
+    case .pattern(let n, let m):
+      let pruned = try PatternPruning(n: n, m: m, score: prune.score).prune(weights, moments)
+      var refined = (pruned.weight, pruned.mask)
+      if prune.regrow > 0 {
+        refined = try DropAndRegrow(rounds: prune.regrow, share: 0.3)
+          .refine(weights, moments, pruned.mask)
+      }
+      (left, mask) = (refined.0, .pattern(refined.1))
+    case .columns:
+      let share = max(prune.density, prune.floor[role] ?? 0)
+      let pruned = try ColumnPruning().prune(
+        weights, moments,
+        keeping: max(1, Int((share * Double(weights.columns)).rounded())))
+      (left, mask) = (pruned.weight, .columns(pruned.columns))
+    }
+    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    return QuantizedTensor(
+      name: name,
+      .grid(
+        try quantizer.quantize(
+          left, importance: moments.diagonal.map(Float.init), mask: mask)))
+  }
+}
+
 extension TensorRule {
   /// Bytes that a tensor of that shape takes before compression.
   public func byteSize(rows: Int, columns: Int) -> Int {

@@ -36,6 +36,18 @@ import Testing
     }
   }
 
+  @Test func formsOfPruningSurviveJSON() throws {
+    for (rule, form, density) in [
+      (#"{"density": 0.4, "regrow": 3}"#, PruneRule.Form.blocks, 0.4),
+      (#"{"form": "columns", "density": 0.25}"#, .columns, 0.25),
+      (#"{"form": "2:8", "score": "wanda"}"#, .pattern(n: 2, m: 8), 0.25),
+    ] {
+      let recipe = try parse(#"{"name": "a", "prune": \#(rule)}"#)
+      #expect(recipe.prune?.form == form && recipe.prune?.density == density)
+      #expect(try parse(String(decoding: JSONEncoder().encode(recipe), as: UTF8.self)) == recipe)
+    }
+  }
+
   @Test func examplesAreRead() throws {
     for (name, bits) in [("gptq5", 5), ("gptq6", 6)] {
       let file = Repository.root.appending(path: "Examples/recipes/\(name).json")
@@ -80,6 +92,12 @@ import Testing
     (#"{"default": {"bits": 4}}"#, ["no 'name'"]),
     (#"{"name": 4}"#, ["name"]),
     (#"{"name": "a", "default": {"bits": "four"}}"#, ["default.bits"]),
+    (#"{"name": "a", "prune": {}}"#, ["density"]),
+    (#"{"name": "a", "prune": {"form": "rows", "density": 0.5}}"#, ["rows", "columns", "2:4"]),
+    (#"{"name": "a", "prune": {"form": "3:2"}}"#, ["'form'", "3 of 2"]),
+    (#"{"name": "a", "prune": {"form": "2:4", "density": 0.5}}"#, ["'density'", "2:4"]),
+    (#"{"name": "a", "prune": {"density": 0.5, "regrow": -1}}"#, ["'regrow' is -1"]),
+    (#"{"name": "a", "prune": {"form": "2:4", "score": "size"}}"#, ["size", "wanda, conditional"]),
     (#"{"name": "a""#, ["not JSON"]),
     ("[]", ["the recipe"]),
   ])
