@@ -17,7 +17,8 @@ extension LayerStack {
     var streams = streams
     let parts = LayerPart.present(in: d.parts).filter(\.isWeight)
     let slopes = try Sensitivity(
-      stack: evenly(PruneRule.measuredInputs), rules: [TensorRule(bits: 2, group: 32)], clip: .search
+      stack: evenly(PruneRule.measuredInputs), rules: [TensorRule(bits: 2, group: 32)],
+      clip: .search
     ).slopes(of: parts, progress: progress)
     for index in 0..<d.layers {
       let layer = try layer(index)

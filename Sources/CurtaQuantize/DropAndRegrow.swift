@@ -189,7 +189,8 @@ struct StripSolution {
       .flatMap { Array(mask.columns(of: $0)) }
     self.init(
       weights: layer.tensor.weight.values[
-        rows.lowerBound * mask.columns..<rows.upperBound * mask.columns].map(Double.init),
+        rows.lowerBound * mask.columns..<rows.upperBound * mask.columns
+      ].map(Double.init),
       targets: Array(
         layer.targets[rows.lowerBound * mask.columns..<rows.upperBound * mask.columns]),
       rows: rows, moments: layer.moments, columns: mask.columns, kept: kept)

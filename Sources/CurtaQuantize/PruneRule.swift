@@ -43,7 +43,9 @@ public struct PruneRule: Sendable, Equatable {
 }
 
 extension PruneRule: Codable {
-  private enum Keys: String, CodingKey, CaseIterable { case form, density, floor, power, regrow, score }
+  private enum Keys: String, CodingKey, CaseIterable {
+    case form, density, floor, power, regrow, score
+  }
 
   public init(from decoder: any Decoder) throws {
     let object = try StrictObject(
