@@ -12,6 +12,8 @@ struct VisionLowering {
   let codec: CodecChoice
   /// Images to measure activations on besides the drawn ones, [height][width][channels] each.
   var images: [[UInt8]] = []
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   let progress: (ConversionStage) -> Void
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
@@ -27,6 +29,7 @@ struct VisionLowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+    packer.rates = rates
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?
