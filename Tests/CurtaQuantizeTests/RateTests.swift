@@ -91,7 +91,9 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
     #expect(CodePrices.lengths([4, 0, 3, 3]) == [1, 0, 2, 2])
     // Fibonacci numbers would make a code of 19 bits.
     var numbers = [1, 1]
-    while numbers.count < 20 { numbers.append(numbers[numbers.count - 1] + numbers[numbers.count - 2]) }
+    while numbers.count < 20 {
+      numbers.append(numbers[numbers.count - 1] + numbers[numbers.count - 2])
+    }
     #expect(CodePrices.lengths(numbers).max()! <= 11)
     var generator = SeededRandom.announced("Huffman")
     for _ in 0..<50 {
