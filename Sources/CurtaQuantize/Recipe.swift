@@ -155,8 +155,9 @@ extension Recipe {
     var recipe = Recipe(
       name: name,
       description:
-        "8-bit codes for the smallest compressed file, expected KL divergence \(loss), GPTQ",
-      solvers: [.gptq], standard: TensorRule(bits: 8))
+        "8-bit codes for the smallest compressed file, expected KL divergence \(loss), GPTQ and"
+        + " decoupleQ",
+      solvers: [.gptq, .decoupleq], standard: TensorRule(bits: 8))
     recipe.loss = loss
     return recipe
   }

@@ -86,7 +86,8 @@ extension GridTensor {
       if let price {
         let errors = NumberBuffer<Float>(block.lanes)
         for (lane, row) in rows.enumerated() {
-          errors[lane] = Float(price(row).errorPerBit * hessian.unit)
+          // Finite, so that the bits of a tensor without effect still count.
+          errors[lane] = Float(min(price(row).errorPerBit * hessian.unit, 1e30))
         }
         block.prices = RowPrices(bits: price(rows.lowerBound).bits, errorPerBit: errors)
       }

@@ -201,6 +201,15 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
     }
   }
 
+  /// What has no effect takes the fewest bits.
+  @Test func withoutEffectCodesAreZero() throws {
+    var generator = SeededRandom.announced("no effect")
+    let weights = heavyTailed(70, 64, &generator)
+    let tensor = try RateQuantizer(lossPerWeight: 1e-6).quantize(
+      weights, ErrorWeight(slope: 0), hessian: nil, solvers: [.gptq])
+    #expect(tensor.codes.allSatisfy { $0 == 0 })
+  }
+
   @Test func problemsAreNamed() {
     let weights = Matrix(rows: 2, columns: 2, values: [1, 2, .nan, 4])
     let quantizer = RateQuantizer(lossPerWeight: 1)
