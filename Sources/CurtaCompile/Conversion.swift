@@ -140,10 +140,11 @@ public struct Conversion: Sendable {
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     let sequences =
       recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
+    let rates = try recipe.rates(checkpoint, sequences, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
-        sequences: sequences, progress: progress
+        sequences: sequences, rates: rates, progress: progress
       ).run()
     }
     progress(.writing)
@@ -172,10 +173,11 @@ public struct Conversion: Sendable {
     codec: CodecChoice = .auto, images: [[UInt8]] = [], drawn: Int = CalibrationInput.imageCount,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
+    let rates = try recipe.rates(weights, images, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try VisionLowering(
         weights: weights, recipe: recipe, codec: codec, images: images, drawn: drawn,
-        progress: progress
+        rates: rates, progress: progress
       ).run()
     }
     progress(.writing)

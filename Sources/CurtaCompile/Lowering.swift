@@ -14,6 +14,8 @@ struct Lowering {
   let begin: Int32?
   /// What solvers are calibrated on, where the recipe has one: sequences of tokens.
   var sequences: [[Int32]] = []
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   let progress: (ConversionStage) -> Void
 
   /// Quantizes layer by layer; beside the packed results one layer's floats are in memory, and the
@@ -32,6 +34,7 @@ struct Lowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+    packer.rates = rates
     var calibration: LayerCalibration?
     // A tied head is quantized for what the head reads, which is known at the end.
     var (first, last) = (inventory.firstParts, inventory.lastParts)

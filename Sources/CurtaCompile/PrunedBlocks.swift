@@ -19,7 +19,7 @@ extension LayerStack {
     let slopes = try Sensitivity(
       stack: evenly(PruneRule.measuredInputs), rules: [TensorRule(bits: 2, group: 32)],
       clip: .search
-    ).slopes(of: parts, progress: progress)
+    ).measure(parts, progress: progress)
     for index in 0..<d.layers {
       let layer = try layer(index)
       let moments = try LayerCalibration(d, streams).watch(layer, index)

@@ -37,6 +37,8 @@ struct TensorPacker {
   let progress: (ConversionStage) -> Void
   /// Masks of tensors, by name.
   var masks: [String: BlockMask] = [:]
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   private var slots: [TensorContents?]
   private var done = 0
 
@@ -121,7 +123,7 @@ struct TensorPacker {
     {
       return try recipe.quantize(values, name: name, role: role, prune: prune, moments: gathered)
     }
-    return try recipe.quantize(values, name: name, role: role, hessian: hessian)
+    return try recipe.quantize(values, name: name, role: role, hessian: hessian, rates: rates)
   }
 
   /// Packs the phases of a rotary table.

@@ -14,6 +14,8 @@ struct VisionLowering {
   var images: [[UInt8]] = []
   /// How many drawn scenes a calibrated recipe looks at where there are no images.
   var drawn = CalibrationInput.imageCount
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   let progress: (ConversionStage) -> Void
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
@@ -29,6 +31,7 @@ struct VisionLowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+    packer.rates = rates
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?

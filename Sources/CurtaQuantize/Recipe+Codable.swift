@@ -150,7 +150,7 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case prune, rules, choices, tensors
+    case prune, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -178,6 +178,15 @@ extension Recipe: Codable {
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
     }
+    loss = try object.value(Double.self, "loss")
+    if let loss {
+      guard loss > 0, loss.isFinite else {
+        throw RecipeProblem(reason: "'loss' is \(loss); allowed are numbers above 0")
+      }
+      guard prune == nil, choices.isEmpty else {
+        throw RecipeProblem(reason: "'loss' excludes 'prune' and 'choices'")
+      }
+    }
     tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
 
@@ -194,6 +203,7 @@ extension Recipe: Codable {
         rules[role].map { RoleRule(role: role, rule: $0) }
       }, forKey: .rules)
     try container.encodeIfPresent(prune, forKey: .prune)
+    try container.encodeIfPresent(loss, forKey: .loss)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
     if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }

@@ -6,11 +6,19 @@ import CurtaTensor
 extension Recipe {
   /// Quantizes `weights` [rows][columns] by the rule for its role.
   ///
-  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it.
-  /// Throws `QuantizeError`.
+  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it. A
+  /// tensor that `rates` names has codes by `RateQuantizer`. Throws `QuantizeError`.
   public func quantize(
-    _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil
+    _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil,
+    rates: RatePlan? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
+    if let rates, let weight = rates.tensors[name] {
+      return QuantizedTensor(
+        name: name,
+        .grid(
+          try RateQuantizer(lossPerWeight: rates.lossPerWeight)
+            .quantize(weights, weight, hessian: hessian, solvers: solvers)))
+    }
     let rule = rule(for: role, name: name)
     if rule.bits == 16 {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
