@@ -3,6 +3,7 @@
 
 import CurtaQuantize
 import CurtaTensor
+import CurtaWrite
 
 /// The residual streams of all calibration inputs, on their way through a model.
 ///
@@ -17,12 +18,12 @@ struct LayerCalibration {
   /// [rows][width] each.
   private(set) var streams: [Matrix]
 
-  /// `streams` are the rows that enter the first layer.
-  init(_ d: DecoderDescription, _ streams: [Matrix]) {
+  /// `streams` are the rows that enter the first layer, `codes` those of the attention weights.
+  init(_ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = []) {
     parts = LayerPart.present(in: d.parts)
     let spreading = Spreading(d)
     moments = InputMoments(spreading)
-    let rounding = FakeQuantization.transform(spreading)
+    let rounding = FakeQuantization.transform(spreading, codes: codes)
     watching = LayerRunner(d, rounding.then(moments.transform))
     running = LayerRunner(d, rounding)
     self.streams = streams
