@@ -84,7 +84,9 @@ extension DecoderLayer {
       // Of the query heads that share a value, the first stands for all.
       let share = d.queryHeads / d.keyValueHeads
       layer.value = value.dividingRows(
-        by: (0..<d.keyValueWidth).map { r[$0 / d.headWidth * share * d.headWidth + $0 % d.headWidth] })
+        by: (0..<d.keyValueWidth).map {
+          r[$0 / d.headWidth * share * d.headWidth + $0 % d.headWidth]
+        })
     }
     return layer
   }

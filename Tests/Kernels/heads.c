@@ -104,8 +104,9 @@ void check_code_logits(const curta_kernels *set) {
         const int64_t room = (int64_t)max + (1 << 30);
         for (uint32_t j = 0; j < n; j++) {
           const uint32_t edge = random_below(code.edges);
-          int64_t d = kind % 3 ? random_between(0, 18 << 16)
-                               : code.edge[edge] - (int32_t)random_below(2); // both sides of an edge
+          int64_t d = kind % 3
+                          ? random_between(0, 18 << 16)
+                          : code.edge[edge] - (int32_t)random_below(2); // both sides of an edge
           if (random_below(16) == 0)
             d = room;
           d = d < 0 ? 0 : d > room ? room : d;

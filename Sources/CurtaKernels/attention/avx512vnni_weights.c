@@ -70,9 +70,9 @@ CURTA_AVX512 void curta_code_logits__avx512vnni(int32_t *t, uint32_t n, int32_t 
     const __m512i d = _mm512_sub_epi32(top, _mm512_maskz_loadu_epi32(there, t + j));
     __m512i level = _mm512_set1_epi32(code->level[0]);
     for (uint32_t c = 0; c < code->edges; c++)
-      level = _mm512_mask_mov_epi32(level,
-                                    _mm512_cmpge_epu32_mask(d, _mm512_set1_epi32(code->edge[c])),
-                                    _mm512_set1_epi32(code->level[c + 1]));
+      level =
+          _mm512_mask_mov_epi32(level, _mm512_cmpge_epu32_mask(d, _mm512_set1_epi32(code->edge[c])),
+                                _mm512_set1_epi32(code->level[c + 1]));
     _mm512_mask_storeu_epi32(t + j, there, _mm512_sub_epi32(top, level));
   }
 }

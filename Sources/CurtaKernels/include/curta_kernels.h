@@ -20,8 +20,8 @@ typedef struct {
   int32_t e;
 } curta_scale;
 
-/// The levels of a code of attention weights and the edges between them, distances below the largest
-/// score in units of 2^-16; both never fall.
+/// The levels of a code of attention weights and the edges between them, distances below the
+/// largest score in units of 2^-16; both never fall.
 typedef struct {
   uint32_t edges; // 3, 7 or 15; one level more
   int32_t edge[15];
