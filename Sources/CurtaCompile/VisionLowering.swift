@@ -20,7 +20,7 @@ struct VisionLowering {
     weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
     progress(.calibrating)
-    let seen = images.isEmpty ? VisionCalibration.drawn(weights.description) : images
+    let seen = images.isEmpty ? VisionCalibration.pictures(weights.description) : images
     var factors: [LayerFactors] = []
     if recipe.smooths {
       let layers = weights.description.body.layers
