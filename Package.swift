@@ -60,7 +60,7 @@ if !embedded {
     .target(
       name: "CurtaEvaluate",
       dependencies: [
-        "CurtaCompile", "CurtaImport", "CurtaQuantize", "CurtaTensor", "CurtaRuntime",
+        "CurtaCompile", "CurtaImport", "CurtaQuantize", "CurtaTensor", "CurtaRuntime", "CurtaWrite",
         "CurtaPlatform",
         "CImageFiles",
       ]),

@@ -212,6 +212,26 @@ def scores():
         report(f"attend, cap {cap}", error, 0.8, "codes")
 
 
+def codes_of_weights():
+    """coded() against shift-uniform-log2 as published, at any weight: off by a unit of exp15 at a
+    weight that is off by one; and no more levels than 2^bits."""
+    d = np.arange(0, 18 << 16, 11)
+    p, worst = 2.0 ** (-d / 65536), 0.0
+    for bits in (2, 3, 4):
+        for step in (1, 2, 3, 4):
+            for shift in (0, 1, 37, 128, 1000, 4096, 16384, 32767):
+                got = a.exp15(ops.coded(d, (bits, step, shift)))
+                assert len(np.unique(got)) <= 2 ** bits
+                near = [np.clip(p * (1 + sign * 2.0 ** -12) + sign * 2.0 ** -15, 0, None)
+                        for sign in (-1, 0, 1)]
+                # Below half a unit a weight is 0, whose code is the last.
+                want = np.stack([np.where(x < 2.0 ** -15, np.maximum(
+                    0, 2.0 ** (-(2 ** bits - 1) * step / 2) - shift / 2 ** 15),
+                    curta_float.coded(x, bits, step, shift)) for x in near])
+                worst = max(worst, np.max(np.min(np.abs(got / 2 ** 15 - want), axis=0)))
+    report("coded", worst, 2.0 ** -14, "of the largest weight")
+
+
 def models():
     """The logits of whole models, but for those that clamp or that round to integers."""
     for name in vector_valid.SHAPES:
@@ -263,8 +283,8 @@ def resampling():
 
 def main():
     """Every check; gives how many are above their bounds."""
-    for part in (norms, massive, activations, caps, sums, scores, resampling, models,
-                 image_models):
+    for part in (norms, massive, activations, caps, sums, scores, codes_of_weights, resampling,
+                 models, image_models):
         part()
     return len(FAILED)
 

@@ -52,6 +52,13 @@ def cap(x, limit):
     return limit * np.tanh(x / limit)
 
 
+def coded(p, bits, step, shift):
+    """Shift-uniform-log2 of I&S-ViT, p relative to the largest of its row; masked p stay 0."""
+    step, eta = step / 2, shift / 2 ** 15
+    n = np.floor(np.clip(-np.log2(p + eta + (p == 0)) / step + 0.5, 0, 2 ** bits - 1))
+    return np.where(p > 0, np.maximum(0, 2.0 ** (-n * step) - eta), 0)
+
+
 def turned(y, positions, phases, pairing):
     """Heads [rows][heads][w] turned by their positions."""
     r = len(phases)
@@ -126,6 +133,7 @@ class Float:
             behind = self.positions[p.TOKENS][:, None] - self.positions[p.TOKENS]
             t[:, (behind < 0) | (x[4] > 0) & (behind >= x[4])] = -math.inf
         w = np.exp2(t - t.max(axis=-1, keepdims=True))
+        w = coded(w, *x[9:12]) if x[9] else w
         w /= w.sum(axis=-1, keepdims=True)
         return hadamard_blocks(np.einsum("hpj,jhw->phw", w, v[:, share]).reshape(len(q), -1), x[7])
 

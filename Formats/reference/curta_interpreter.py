@@ -159,7 +159,7 @@ class Session:
             rows.append(ops.attend(q[row].reshape(heads, -1), (m[row], e[row]),
                                    keys.codes[seen], (keys.m[seen], keys.e[seen]),
                                    values.codes[seen], (values.m[seen], values.e[seen]),
-                                   (x[5], signed(x[6])), x[7], x[8]))
+                                   (x[5], signed(x[6])), x[7], x[8], x[9:12]))
         return tuple(np.stack([row[i] for row in rows]) for i in range(3))
 
 

@@ -183,7 +183,7 @@ class OpChecker:
         self.head_norm(source, state.width)
 
     def attend(self):
-        """B query, S keys, S values, B out, window, m, e, hadamard, cap."""
+        """B query, S keys, S values, B out, window, m, e, hadamard, cap, code_bits, step, shift."""
         query = self.buffer(CODES8, read=True)
         keys, values = self.state(), self.state()
         out = self.buffer(CODES8, write=True)
@@ -201,6 +201,10 @@ class OpChecker:
             self.used += 1
         else:
             self.cap()
+        bits, step, shift = self.word(), self.word(), self.word()
+        self.ok(bits == 0 or 2 <= bits <= 4, "bits of a code")
+        self.ok((1 <= step <= 4) if bits else step == 0, "step of a code")
+        self.ok(shift < (1 << 15 if bits else 1), "shift of a code")
 
     def gate_quant(self):
         """B gate, B up or NONE, B out, activation, hadamard."""

@@ -184,9 +184,29 @@ def head_quant(z, m, e, heads, positions, phases, pairing, B, gamma=None, eps=0)
     return quantize(y, (np.broadcast_to(m, y.shape[:2]), np.broadcast_to(e - s, y.shape[:2])))
 
 
-def attend(q, sq, keys, ks, values, vs, operand, B=0, C=0):
+def inverse_exp15(x):
+    """The least d with exp15(d) <= x, for each x >= 0."""
+    low, high = np.zeros_like(x), np.full_like(x, 17 << 16)
+    while np.any(low < high):
+        middle = (low + high) // 2
+        reached = exp15(middle) <= x
+        low, high = np.where(reached, low, middle + 1), np.where(reached, middle, high)
+    return low
+
+
+def coded(d, code):
+    """coded(d) with a code (b, S, H)."""
+    b, step, shift = code
+    c = np.arange(2 ** b, dtype=np.int64)
+    level = inverse_exp15(np.maximum(0, exp15(c * step << 15) - shift))
+    edge = inverse_exp15(np.maximum(0, exp15((2 * c[:-1] + 1) * step << 14) - shift))
+    return level[np.searchsorted(edge, d, side="right")]
+
+
+def attend(q, sq, keys, ks, values, vs, operand, B=0, C=0, code=(0, 0, 0)):
     """One token's row: q [heads][w]; keys, values [positions][kv heads][w] with scales
-    (m, e) [positions][kv heads]; C is the cap or 0. Gives codes [heads * w] and one scale."""
+    (m, e) [positions][kv heads]; C is the cap or 0, code is (b, S, H). Gives codes [heads * w] and
+    one scale."""
     heads = len(q)
     share = heads // keys.shape[1]
     kv = np.arange(heads) // share
@@ -196,7 +216,8 @@ def attend(q, sq, keys, ks, values, vs, operand, B=0, C=0):
     mk, ek = ks[0][:, kv].T, ks[1][:, kv].T
     t = clamp(rescale(round_shift(A * mk, 14) * mq[:, None], ek + eq[:, None] - 30), 1 << 30)
     t = cap(t, C) if C else t
-    w = exp15(np.max(t, axis=1, keepdims=True) - t)
+    d = np.max(t, axis=1, keepdims=True) - t
+    w = exp15(coded(d, code) if code[0] else d)
     D = np.sum(w, axis=1)
     mv, ev = vs[0][:, kv].T, vs[1][:, kv].T
     e0 = np.min(ev, axis=1, keepdims=True)

@@ -84,6 +84,26 @@ def exp15(d):
     return _exp(TABLES["EXP15"], d, 31)
 
 
+def inverse(x):
+    """inverse(x): a step of half an octave, then halves of it."""
+    d, part = 0, 1 << 15
+    while exp15(d) > x:
+        d += part
+    while part:
+        if d >= part and exp15(d - part) <= x:
+            d -= part
+        else:
+            part >>= 1
+    return d
+
+
+def coded(d, b, step, shift):
+    """coded(d)."""
+    edges = [inverse(max(0, exp15((2 * c + 1) * step * 2 ** 14) - shift)) for c in range(2 ** b - 1)]
+    n = sum(edge <= d for edge in edges)
+    return inverse(max(0, exp15(n * step * 2 ** 15) - shift))
+
+
 def exp30(d):
     """exp30(d)."""
     return _exp(TABLES["EXP30"], d, 40)
@@ -213,9 +233,9 @@ def head_quant(z, scale, heads, p, f, pairing, B, gamma=None, eps=0):
     return out
 
 
-def attend(q, sq, k, sk, v, sv, operand, B=0, C=0):
-    """attend of one row: q[h], sq[h]; k[j][g], sk[j][g]; v, sv alike; C is the cap or 0. Gives
-    (q, scale)."""
+def attend(q, sq, k, sk, v, sv, operand, B=0, C=0, code=(0, 0, 0)):
+    """attend of one row: q[h], sq[h]; k[j][g], sk[j][g]; v, sv alike; C is the cap or 0, code is
+    (b, S, H). Gives (q, scale)."""
     share, rows, exponents = len(q) // len(k[0]), [], []
     for h, row in enumerate(q):
         g = h // share
@@ -226,7 +246,8 @@ def attend(q, sq, k, sk, v, sv, operand, B=0, C=0):
             mk, ek = sj[g]
             score = clamp(rescale(round_(A * mk, 14) * mq, ek + eq - 30), 2 ** 30)
             t.append(cap(score, C) if C else score)
-        w = [exp15(max(t) - x) for x in t]
+        w = [max(t) - x for x in t]
+        w = [exp15(coded(x, *code) if code[0] else x) for x in w]
         D = sum(w)
         e0 = min(sj[g][1] for sj in sv)
         u = [x * sj[g][0] for x, sj in zip(w, sv)]

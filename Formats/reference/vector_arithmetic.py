@@ -269,9 +269,12 @@ def head_rows():
 
 
 def attend_rows():
-    """attend.tsv."""
-    lines = []
-    for number in range(80):
+    """attend.tsv; the rows with a code have numbers of their own."""
+    global R
+    lines, before = [], R
+    for number in range(140):
+        if number == 80:
+            R = Stream(20261129)
         kv, share, width, seen = R.between(1, 2), R.between(1, 3), R.between(1, 8), R.between(1, 9)
         limit = 127 if number % 4 else R.below(2)
         def codes(n, top=limit):
@@ -289,17 +292,24 @@ def attend_rows():
             q, sq, k, sk = [[1]], [(32768, 15)], [[[1]], [[0]]], [[(32768, 30)]] * 2
             v, sv = [[[127]], [[-3]]], [[(40000, 20)]] * 2
         B = dividing(kv * share * width, number)
-        C = R.between(1 << 16, 1 << R.between(17, 26)) if number >= 40 else 0
-        out, (m, e) = s.attend(q, sq, k, sk, v, sv, operand, B, C)
+        C = R.between(1 << 16, 1 << R.between(17, 26)) if 40 <= number < 80 else 0
+        code = (0, 0, 0)
+        if number >= 80:
+            H = (0, R.below(1 << R.between(1, 15)), 32767 if number % 2 else R.below(1000))[number % 3]
+            code = (2 + number % 3, R.between(1, 4), H)
+            operand = (operand[0], R.between(14, 24))
+            C = R.between(1 << 16, 1 << 22) if number >= 130 else 0
+        out, (m, e) = s.attend(q, sq, k, sk, v, sv, operand, B, C, code)
         pair = lambda x: (np.array(x)[..., 0], np.array(x)[..., 1])
         got = ops.attend(np.array(q), pair(sq), np.array(k), pair(sk), np.array(v), pair(sv),
-                         operand, B, C)
+                         operand, B, C, code)
         same(got[0], out)
         same(got[1:], (m, e))
         flat = lambda x: [int(n) for n in np.array(x).ravel()]
-        lines.append((kv * share, kv, width, seen, *operand, B, C, flat(q), flat(sq), flat(k), flat(sk),
+        lines.append((kv * share, kv, width, seen, *operand, B, C, *code, flat(q), flat(sq), flat(k), flat(sk),
                       flat(v), flat(sv), out, m, e))
-    return table("heads kv_heads width positions m e hadamard cap q[h][w] scales_q[h]:m,e "
+    R = before
+    return table("heads kv_heads width positions m e hadamard cap code_bits step shift q[h][w] scales_q[h]:m,e "
                  "k[j][g][w] scales_k[j][g]:m,e v[j][g][w] scales_v[j][g]:m,e out m_out e_out", lines)
 
 

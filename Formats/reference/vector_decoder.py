@@ -163,7 +163,8 @@ class DecoderMaker(Maker):
         p.op(CACHE_APPEND, k, keys, phases, pairing, s.hadamard, *norms[1])
         p.op(CACHE_APPEND, v, values, w.NONE, 0, 0, w.NONE, 0, 0)
         m, e = self.attend_operand(head)
-        p.op(ATTEND, b["q"], keys, values, b["o"], window, m, e, s.spread, s.score_cap)
+        p.op(ATTEND, b["q"], keys, values, b["o"], window, m, e, s.spread, s.score_cap,
+             *s.attend_code)
         self.add_block(name + "o", b, b["o"], s.width)
         if not s.parallel:
             self.norm_quant(name + "ff_norm", b["x"], b["a2"])

@@ -44,6 +44,7 @@ class Shape:
     codings: dict = field(default_factory=lambda: {"*": Coding()})
     codecs: tuple = (0,)     # of the data sections, in turn
     attend_scale: tuple = None
+    attend_code: tuple = ()  # bits, step, shift
     slots_shared: bool = True
 
 
@@ -167,7 +168,7 @@ class Maker:
             p.op(5, zq, q, phases, s.pairing, s.hadamard, w.NONE)
             p.op(6, zk, keys, phases, s.pairing, s.hadamard, w.NONE)
             p.op(6, zv, values, w.NONE, 0, 0, w.NONE)
-            p.op(7, q, keys, values, o, s.window, m, e, s.spread)
+            p.op(7, q, keys, values, o, s.window, m, e, s.spread, *((0, *s.attend_code) if s.attend_code else ()))
             p.op(4, o, self.weight(name("o"), s.width, s.width), x)
             p.op(2, x, self.gamma(name("ff_norm"), s.width), a, 1, *eps, s.spread)
             gate, up = (self.weight(name(role), s.ff, s.width) for role in ("gate", "up"))

@@ -50,6 +50,8 @@ SHAPES = {
     "one-head": Shape(seed=9, heads=1, kv_heads=1, vocabulary=3, slots_shared=False,
                       codings={"*": Coding(7)}),
     "sharp": Shape(seed=10, attend_scale=(65535, 9), codings={"*": Coding(8)}, context=32),
+    "coded": Shape(seed=33, attend_code=(3, 2, 300), window=7, layers=2, context=24,
+                   codings={"*": Coding(4)}),
     "lz4": Shape(seed=11, codecs=(2, 0), codings={"*": Coding(2)}, ff=64, eps=0),
     "zstd-blocks": Shape(seed=12, codecs=(1, 2, 0), codings={"*": Coding(3)}),
     "zstd": Shape(seed=13, codings={"*": Coding(2), "embed": Coding(8, extreme=True)}, ff=64),

@@ -136,7 +136,7 @@ public struct Conversion: Sendable {
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
-    let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
+    var metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     let sequences =
       recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
@@ -148,6 +148,7 @@ public struct Conversion: Sendable {
       ).run()
     }
     progress(.writing)
+    metadata.record(lowered)
     return FileContents(
       metadata: metadata, tokenizer: tokenizer.isEmpty ? nil : tokenizer,
       tensors: lowered.tensors, program: lowered.program)
@@ -181,6 +182,8 @@ public struct Conversion: Sendable {
       ).run()
     }
     progress(.writing)
+    var metadata = metadata
+    metadata.record(lowered)
     return FileContents(
       metadata: metadata.merging(Provenance.visionMetadata(weights.description)) { own, _ in own },
       tokenizer: nil, tensors: lowered.tensors, program: lowered.program)

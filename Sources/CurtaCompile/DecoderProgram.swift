@@ -8,9 +8,10 @@ import CurtaWrite
 extension ProgramDescription {
   /// The program of a decoder with its slots assigned. Throws `WriteError`.
   static func decoder(
-    _ d: DecoderDescription, _ tensors: TensorInventory, _ ranges: ActivationRanges
+    _ d: DecoderDescription, _ tensors: TensorInventory, _ ranges: ActivationRanges,
+    codes: [ScoreCode] = []
   ) throws(WriteError) -> ProgramDescription {
-    var builder = ProgramBuilder(d, tensors.layers, ranges)
+    var builder = ProgramBuilder(d, tensors.layers, ranges, codes: codes)
     var program = builder.decoder(tensors)
     try program.assignSlots()
     return program

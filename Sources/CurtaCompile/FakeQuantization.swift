@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaTensor
+import CurtaWrite
 
 /// The float-arithmetic simulation of the program's activation codes.
 public enum FakeQuantization {
@@ -13,9 +14,15 @@ public enum FakeQuantization {
 
   /// Rounds every site's rows to 127 steps a side with one float scale a row, as the program does:
   /// a row per token, or per (token, head) for q, k and v; and where the program turns the rows of
-  /// a site by a Hadamard of blocks, turns them before and back after.
-  public static func transform(_ spreading: Spreading) -> SiteTransform {
-    SiteTransform { site, _, values, rowWidth in
+  /// a site by a Hadamard of blocks, turns them before and back after. `codes` are those of the
+  /// attention weights of each layer, or none.
+  public static func transform(
+    _ spreading: Spreading, codes: [ScoreCode] = []
+  ) -> SiteTransform {
+    SiteTransform { site, layer, values, rowWidth in
+      if site == .attentionWeights, !codes.isEmpty {
+        return LevelTable(codes[layer]).round(&values, rowWidth)
+      }
       guard sites.contains(site) else { return }
       let block = spreading[site]
       rotate(&values, block)

@@ -3,6 +3,7 @@
 
 import CurtaQuantize
 import CurtaTensor
+import CurtaWrite
 
 /// The residual streams of all calibration inputs, on their way through a model.
 ///
@@ -22,13 +23,13 @@ struct LayerCalibration {
   /// Those of the float model, for `aim`.
   private var exactStreams: [Matrix]
 
-  /// `streams` are the rows that enter the first layer.
-  init(_ d: DecoderDescription, _ streams: [Matrix]) {
+  /// `streams` are the rows that enter the first layer, `codes` those of the attention weights.
+  init(_ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = []) {
     parts = LayerPart.present(in: d.parts)
     spreading = Spreading(d)
     hasPostNorms = d.parts.contains(.postNorms)
     exact = LayerRunner(d)
-    rounded = LayerRunner(d, FakeQuantization.transform(spreading))
+    rounded = LayerRunner(d, FakeQuantization.transform(spreading, codes: codes))
     self.streams = streams
     exactStreams = streams
   }

@@ -5,6 +5,14 @@ import CurtaQuantize
 import CurtaTensor
 import CurtaWrite
 
+/// What a file of a model holds.
+struct LoweredModel {
+  let tensors: [TensorContents]
+  let program: ProgramDescription
+  /// Which channels were scaled and how, a line for each place; empty for none.
+  let smoothing: String
+}
+
 /// Turns a decoder into tensors and a program.
 struct Lowering {
   let source: DecoderSource
@@ -22,15 +30,26 @@ struct Lowering {
   /// streams of the sequences.
   ///
   /// Throws what reading throws, `ConversionError` or `WriteError`.
-  func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
+  func run() throws -> LoweredModel {
     var source = source.foldingNormBiases()
     if recipe.prune != nil { source = source.withoutSpreading() }
     let d = source.description
     try d.checkLimits()
     progress(.calibrating)
+    var factors: [LayerFactors] = []
+    if recipe.smooths {
+      factors = try LayerStack(source, source.ends(), sequences).smoothingFactors(recipe) {
+        progress(.measuring(layer: $0, count: d.layers))
+      }
+      source = source.scaled(factors)
+    }
+    let codes =
+      try recipe.attentionBits.map { bits in
+        try LayerStack(source, source.ends(), sequences).scoreCodes(bits: bits)
+      } ?? []
     let ranges = try Calibration.ranges(source, begin: begin)
     let inventory = TensorInventory(d)
-    let program = try ProgramDescription.decoder(d, inventory, ranges)
+    let program = try ProgramDescription.decoder(d, inventory, ranges, codes: codes)
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
@@ -45,7 +64,7 @@ struct Lowering {
         if let rule = recipe.prune, rule.form == .blocks {
           packer.masks = try stack.masks(rule) { progress(.measuring(layer: $0, count: d.layers)) }
         }
-        calibration = LayerCalibration(d, stack.streams)
+        calibration = LayerCalibration(d, stack.streams, codes: codes)
         if d.tiedHead, let place = first.firstIndex(of: .embedding) {
           last.append(first.remove(at: place))
         }
@@ -65,7 +84,7 @@ struct Lowering {
     for (index, table) in d.rotary.enumerated() {
       try packer.put(table, at: inventory.layers.phases(index))
     }
-    return (packer.packed, program)
+    return LoweredModel(tensors: packer.packed, program: program, smoothing: factors.report)
   }
 }
 

@@ -12,6 +12,8 @@ struct ProgramBuilder {
   let tensors: LayerPlaces
   let ranges: ActivationRanges
   let spreading: Spreading
+  /// Of the attention weights of each layer, or none.
+  let codes: [ScoreCode]
 
   private(set) var buffers: [BufferDescription] = []
   private var named: [BufferKey: Int] = [:]
@@ -19,8 +21,12 @@ struct ProgramBuilder {
   /// The buffer that holds the residual stream now. Only norms behind the sums change it.
   var residual = 0
 
-  init(_ d: DecoderDescription, _ tensors: LayerPlaces, _ ranges: ActivationRanges) {
+  init(
+    _ d: DecoderDescription, _ tensors: LayerPlaces, _ ranges: ActivationRanges,
+    codes: [ScoreCode] = []
+  ) {
     self.d = d
+    self.codes = codes
     self.tensors = tensors
     self.ranges = ranges
     spreading = Spreading(d)

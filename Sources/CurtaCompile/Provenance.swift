@@ -104,3 +104,12 @@ enum Provenance {
     ]
   }
 }
+
+extension [String: MetadataValue] {
+  /// Adds what the conversion chose: the scaled channels, as far as a text may be long.
+  mutating func record(_ model: LoweredModel) {
+    let text = model.smoothing
+    guard !text.isEmpty, text.utf8.count <= Int(Limits.text) else { return }
+    self["recipe.smoothing"] = .text(text)
+  }
+}

@@ -26,7 +26,7 @@ extension Recipe {
     var streams = stack.streams
     for index in 0..<d.layers { streams = stack.run(try held.layer(index), index, over: streams) }
     let rows = TokenFrequencies(streams.map(stack.outputs), sequences, d.vocabularySize).weights
-    let moments = LayerCalibration(d, streams).watchHead(ends)
+    let moments = try LayerCalibration(d, streams).watchHead(ends)
     for part in [EndPart.embedding, .head] where part.isPresent(in: d) {
       let planned = part.planned(d, stack.spreading)
       // What an embedding multiplies is known where it is the head as well.
@@ -49,7 +49,7 @@ extension Recipe {
   ) throws -> RatePlan? {
     guard let loss else { return nil }
     let vision = FoldedVision(weights)
-    let seen = evenly(16, of: images.isEmpty ? VisionCalibration.drawn(vision.d) : images)
+    let seen = evenly(16, of: images.isEmpty ? DrawnScenes.images(vision.d, count: 16) : images)
     let inventory = VisionInventory(vision)
     let slopes = try Sensitivity(
       stack: LayerStack(weights, seen), rules: [Recipe.probe], clip: clip

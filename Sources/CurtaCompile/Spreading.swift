@@ -41,7 +41,8 @@ public struct Spreading: Equatable, Sendable {
     case .query, .key: head
     case .attentionOutput: attention
     case .feedForwardProduct: feedForward
-    case .value, .residual, .queryRow, .keyRow, .valueRow, .gateRow, .upRow, .attentionResult,
+    case .value, .attentionWeights, .residual, .queryRow, .keyRow, .valueRow, .gateRow, .upRow,
+      .attentionResult,
       .feedForwardResult:
       0
     }

@@ -19,15 +19,26 @@ struct VisionLowering {
   let progress: (ConversionStage) -> Void
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
-  func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
+  func run() throws -> LoweredModel {
     var weights = weights
     weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
     progress(.calibrating)
+    let seen = images.isEmpty ? VisionCalibration.pictures(weights.description, drawn) : images
+    var factors: [LayerFactors] = []
+    if recipe.smooths {
+      let layers = weights.description.body.layers
+      factors = try LayerStack(weights, seen).smoothingFactors(recipe) {
+        progress(.measuring(layer: $0, count: layers))
+      }
+      weights = weights.scaled(factors)
+    }
+    let codes =
+      try recipe.attentionBits.map { try LayerStack(weights, seen).scoreCodes(bits: $0) } ?? []
     let ranges = try VisionCalibration.ranges(weights, more: images)
     let vision = FoldedVision(weights)
     let inventory = VisionInventory(vision)
-    let program = try ProgramDescription.vision(vision.d, inventory, ranges)
+    let program = try ProgramDescription.vision(vision.d, inventory, ranges, codes: codes)
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
@@ -36,14 +47,13 @@ struct VisionLowering {
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?
     if recipe.isCalibrated {
-      let stack = LayerStack(
-        weights, images.isEmpty ? DrawnScenes.images(vision.d, count: drawn) : images)
+      let stack = LayerStack(weights, seen)
       if let rule = recipe.prune, rule.form == .blocks {
         packer.masks = try stack.masks(rule) {
           progress(.measuring(layer: $0, count: vision.d.body.layers))
         }
       }
-      calibration = LayerCalibration(vision.d.body, stack.streams)
+      calibration = LayerCalibration(vision.d.body, stack.streams, codes: codes)
     }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)
@@ -52,6 +62,6 @@ struct VisionLowering {
     }
     try packer.put(
       values(inventory.lastParts), at: inventory.layers.first(of: vision.d.body.layers))
-    return (packer.packed, program)
+    return LoweredModel(tensors: packer.packed, program: program, smoothing: factors.report)
   }
 }

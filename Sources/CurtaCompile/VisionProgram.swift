@@ -8,9 +8,10 @@ import CurtaWrite
 extension ProgramDescription {
   /// The program of a vision transformer with its slots assigned. Throws `WriteError`.
   static func vision(
-    _ d: VisionDescription, _ tensors: VisionInventory, _ ranges: VisionRanges
+    _ d: VisionDescription, _ tensors: VisionInventory, _ ranges: VisionRanges,
+    codes: [ScoreCode] = []
   ) throws(WriteError) -> ProgramDescription {
-    var builder = VisionProgram(d, tensors, ranges)
+    var builder = VisionProgram(d, tensors, ranges, codes)
     var program = builder.build()
     try program.assignSlots()
     return program
@@ -26,11 +27,14 @@ private struct VisionProgram {
 
   private var width: Int { d.body.width }
 
-  init(_ d: VisionDescription, _ tensors: VisionInventory, _ ranges: VisionRanges) {
+  init(
+    _ d: VisionDescription, _ tensors: VisionInventory, _ ranges: VisionRanges,
+    _ codes: [ScoreCode]
+  ) {
     self.d = d
     self.tensors = tensors
     self.ranges = ranges
-    builder = ProgramBuilder(d.body, tensors.layers, ranges.layers)
+    builder = ProgramBuilder(d.body, tensors.layers, ranges.layers, codes: codes)
   }
 
   mutating func build() -> ProgramDescription {

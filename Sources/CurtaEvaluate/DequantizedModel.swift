@@ -4,12 +4,15 @@
 import CurtaCompile
 import CurtaFormat
 import CurtaTensor
+import CurtaWrite
 
 /// The weights of a file as float32, for arithmetic in floats over the same codes.
 public struct DequantizedModel {
   public let weights: DecoderWeights
   /// The Hadamards that rows pass before they are quantized; `weights` are turned back.
   public let spreading: Spreading
+  /// The codes of the attention weights of each layer, or none.
+  public let codes: [ScoreCode]
 
   /// Reads every tensor of a decoder by its name.
   ///
@@ -55,10 +58,27 @@ public struct DequantizedModel {
     }
     weights = DecoderWeights(description: d, ends: ends, layers: layers)
     self.spreading = spreading
+    codes = try file.program(table).scoreCodes()
     guard weights.isConsistent else { throw DequantizedModel.otherModel }
   }
 
   private static let otherModel = HostError.request(
     "the file and the reference do not have the same tensors; give the checkpoint that the file was"
       + " converted from")
+}
+
+extension Program {
+  /// The codes of its `attend` ops in their order, or none where they have none.
+  fileprivate func scoreCodes() throws(CurtaError) -> [ScoreCode] {
+    var codes: [ScoreCode] = []
+    for index in 0..<opCount {
+      let op = try op(index)
+      guard op.code == .attend, try op.operand(10) > 0 else { continue }
+      codes.append(
+        ScoreCode(
+          bits: Int(try op.operand(10)), step: Int(try op.operand(11)),
+          shift: Int(try op.operand(12))))
+    }
+    return codes
+  }
 }

@@ -107,7 +107,7 @@ public struct Evaluation {
     let model = try DequantizedModel(CurtaFile(mapping.bytes), like: description)
     if options.simulate {
       simulation = FloatDecoder(
-        model.weights, transform: FakeQuantization.transform(model.spreading))
+        model.weights, transform: FakeQuantization.transform(model.spreading, codes: model.codes))
     }
     if options.layers {
       comparison = LayerComparison(reference: reference.weights, simulated: model)

@@ -31,7 +31,8 @@ struct LayerComparison {
     self.simulated = simulated.weights
     exact = LayerRunner(reference.description)
     rounded = LayerRunner(
-      simulated.weights.description, FakeQuantization.transform(simulated.spreading))
+      simulated.weights.description,
+      FakeQuantization.transform(simulated.spreading, codes: simulated.codes))
   }
 
   /// Errors of every layer over all windows; `progress` is told the number of layers done.

@@ -105,7 +105,7 @@ public struct OpRecord: Sendable {
     case .norm: return 6
     case .normQuant: return 7
     case .headQuant, .cacheAppend: return 8
-    case .attend: return 9
+    case .attend: return 12
     case .linear:
       let pairs = try operand(2)
       guard pairs >= 1, pairs <= 6 else { throw CurtaError(.badProgram, at: offset) }

@@ -111,6 +111,12 @@ extension ProgramCheck {
     try require(m >= 32768 && m <= 65535 && e >= -64 && e <= 64)
     try checkHadamard(op, 8, width: out.width)
     if try op.operand(9) != 0 { try checkCap(op, 9) }
+    let (bits, step, shift) = (try op.operand(10), try op.operand(11), try op.operand(12))
+    if bits == 0 {
+      try require(step == 0 && shift == 0)
+    } else {
+      try require(bits >= 2 && bits <= 4 && step >= 1 && step <= 4 && shift < 1 << 15)
+    }
     guard isAppended(keysIndex), isAppended(valuesIndex) else { throw CurtaError(.badPlan) }
     write(4)
   }

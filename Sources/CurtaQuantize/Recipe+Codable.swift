@@ -150,7 +150,7 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case prune, loss, rules, choices, tensors
+    case attention, smooth, prune, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -173,7 +173,15 @@ extension Recipe: Codable {
         throw RecipeProblem(reason: "two rules have the role '\(rule.role.rawValue)'")
       }
     }
+    attentionBits = try object.value(Int.self, "attention")
+    if let attentionBits, !(2...4).contains(attentionBits) {
+      throw RecipeProblem(reason: "'attention' is \(attentionBits); allowed are 2 to 4 bits")
+    }
+    smooths = try object.value(Bool.self, "smooth") ?? false
     prune = try object.value(PruneRule.self, "prune")
+    if smooths, prune != nil {
+      throw RecipeProblem(reason: "'smooth' goes with no 'prune'")
+    }
     choices = try object.value([TensorRule].self, "choices") ?? []
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
@@ -202,6 +210,8 @@ extension Recipe: Codable {
       TensorRole.allCases.compactMap { role in
         rules[role].map { RoleRule(role: role, rule: $0) }
       }, forKey: .rules)
+    try container.encodeIfPresent(attentionBits, forKey: .attention)
+    if smooths { try container.encode(smooths, forKey: .smooth) }
     try container.encodeIfPresent(prune, forKey: .prune)
     try container.encodeIfPresent(loss, forKey: .loss)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }

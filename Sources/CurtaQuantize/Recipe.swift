@@ -45,7 +45,7 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "prune": {"density": 0.5}, "loss": 0.05, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
+///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "loss": 0.05, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
@@ -68,6 +68,10 @@ public struct Recipe: Sendable, Equatable {
   /// What rounding all weights may cost at the model's outputs, about, with as few bytes after
   /// compression as that takes; nil: tensors have their rules.
   public var loss: Double?
+  /// Bits of the attention weights, 2…4 (`attend`'s code); nil: they are not coded.
+  public var attentionBits: Int?
+  /// Whether channels are scaled ahead of linear layers where that loses less (see `Smoothing`).
+  public var smooths = false
   /// What a conversion with a budget may give each tensor, in place of its rule; empty: no budget.
   public var choices: [TensorRule] = []
   /// The rules of single tensors, by name: what a budget led to.
@@ -87,7 +91,9 @@ public struct Recipe: Sendable, Equatable {
   }
 
   /// Whether a conversion needs something to calibrate on.
-  public var isCalibrated: Bool { !solvers.isEmpty || prune != nil || loss != nil }
+  public var isCalibrated: Bool {
+    !solvers.isEmpty || prune != nil || loss != nil || attentionBits != nil || smooths
+  }
 
   /// The rule for a role, or for the tensor of that name.
   public func rule(for role: TensorRole, name: String = "") -> TensorRule {
@@ -173,8 +179,17 @@ extension Recipe {
     return recipe
   }()
 
+  /// 4-bit codes by all solvers, attention weights of 4 bits, channels scaled where that helps.
+  public static let isvit: Recipe = {
+    var recipe = calibrated("isvit", Solver.best, "all solvers")
+    recipe.description += ", smoothed channels, attention weights of 4 bits (I&S-ViT)"
+    recipe.attentionBits = 4
+    recipe.smooths = true
+    return recipe
+  }()
+
   public static let builtIn = [
-    w8, w6, w4, gptq, quantease, decoupleq, best, w3, flash4, flash3, lpvit,
+    w8, w6, w4, gptq, quantease, decoupleq, best, w3, flash4, flash3, lpvit, isvit,
   ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.

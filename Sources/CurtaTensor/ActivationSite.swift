@@ -11,6 +11,8 @@ public enum ActivationSite: String, Sendable, CaseIterable, Hashable {
   case key
   /// Values as they enter the cache; one row per (token, head).
   case value
+  /// What values are weighted with, behind the softmax; one row per (head, token), a call per head.
+  case attentionWeights
   /// Input of the output projection; one row per token.
   case attentionOutput
   /// Input of the gate and up projections, after the norm; one row per token.

@@ -31,7 +31,7 @@ extension LayerRunner {
     cache.keys.append(contentsOf: key.values)
     cache.values.append(contentsOf: value.values)
 
-    var mixed = attend(query, cache, window: d.attention[index].window)
+    var mixed = attend(query, cache, index)
     transform.apply(.attentionOutput, index, &mixed.values, d.queryWidth)
     return mixed
   }
@@ -49,8 +49,9 @@ extension LayerRunner {
   /// softmax(q·kᵀ·scale)·v, per head: [tokens][queryHeads][headWidth].
   ///
   /// The queries are those of the last positions in the cache.
-  private func attend(_ query: Matrix, _ cache: LayerCache, window: Int?) -> Matrix {
+  private func attend(_ query: Matrix, _ cache: LayerCache, _ layer: Int) -> Matrix {
     let d = description
+    let window = d.attention[layer].window
     let tokens = query.rows
     let positions = cache.keys.count / d.keyValueWidth
     var result = Matrix(rows: tokens, columns: d.queryWidth)
@@ -81,6 +82,7 @@ extension LayerRunner {
             softmax(
               &scores, tokens: tokens, positions: positions, window: window,
               isCausal: d.isCausal)
+            transform.apply(.attentionWeights, layer, &scores, positions)
             scores.withUnsafeBufferPointer { scores in
               result.values.withUnsafeMutableBufferPointer {
                 let p = FloatPanel(

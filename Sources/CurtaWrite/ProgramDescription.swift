@@ -132,6 +132,24 @@ public struct LinearPart: Sendable, Equatable {
   }
 }
 
+/// The code of attention weights of few bits: shift-uniform-log2 (I&S-ViT, Zhong et al. 2023).
+///
+/// Code n of a weight p, as a part of the largest of its row, stands for 2^(−n · step / 2) − η.
+public struct ScoreCode: Sendable, Equatable {
+  /// 2…4.
+  public var bits: Int
+  /// Half octaves between codes, 1…4.
+  public var step: Int
+  /// η in units of 2^−15, 0…32767.
+  public var shift: Int
+
+  public init(bits: Int, step: Int, shift: Int) {
+    self.bits = bits
+    self.step = step
+    self.shift = shift
+  }
+}
+
 /// What a norm computes besides its gamma.
 public struct NormOperands: Sendable, Equatable {
   public var kind: NormKind
@@ -171,10 +189,10 @@ public enum ProgramOp: Sendable, Equatable {
   case cacheAppend(
     input: Int, state: Int, rotation: Rotation?, norm: HeadNorm? = nil, hadamard: Int = 0)
   /// `window` 0 is none; the score's factor is mantissa · 2^−exponent, mantissa 32768…65535; `cap`
-  /// 0 is none.
+  /// 0 is none; so is `code` nil.
   case attend(
     query: Int, keys: Int, values: Int, out: Int, window: Int, mantissa: Int, exponent: Int,
-    hadamard: Int = 0, cap: Int = 0)
+    hadamard: Int = 0, cap: Int = 0, code: ScoreCode? = nil)
   /// activation(gate) · up, or without up the activation alone.
   case gateQuant(gate: Int, up: Int?, out: Int, activation: Activation, hadamard: Int = 0)
   case select(input: Int, out: Int)
@@ -230,7 +248,7 @@ public enum ProgramOp: Sendable, Equatable {
       .pool(let input, _, _, _):
       [input]
     case .linearAdd(let input, _, let sum), .add(let input, let sum): [input, sum]
-    case .attend(let query, _, _, _, _, _, _, _, _): [query]
+    case .attend(let query, _, _, _, _, _, _, _, _, _): [query]
     case .gateQuant(let gate, let up, _, _, _): [gate] + (up.map { [$0] } ?? [])
     case .addPosition(_, let sum), .softCap(let sum, _): [sum]
     }
@@ -240,7 +258,7 @@ public enum ProgramOp: Sendable, Equatable {
   public var writes: [Int] {
     switch self {
     case .embed(_, let out, _), .normQuant(_, _, let out, _, _), .headQuant(_, let out, _, _, _),
-      .attend(_, _, _, let out, _, _, _, _, _), .gateQuant(_, _, let out, _, _),
+      .attend(_, _, _, let out, _, _, _, _, _, _), .gateQuant(_, _, let out, _, _),
       .select(_, let out), .logits(_, _, let out), .bias(_, _, let out), .norm(_, _, let out, _),
       .quantize(_, let out, _), .patchify(let out), .prefix(_, _, let out), .pool(_, let out, _, _):
       [out]

@@ -185,7 +185,7 @@ private func words(_ op: ProgramOp, _ o: OperandWords) throws(WriteError) -> [UI
       + [try o.block(hadamard)] + (try o.norm(norm))
   case .attend(
     let query, let keys, let values, let out, let window, let mantissa, let exponent, let hadamard,
-    let cap
+    let cap, let code
   ):
     guard (32768...65535).contains(mantissa), (-64...64).contains(exponent) else {
       throw o.invalid(
@@ -195,7 +195,7 @@ private func words(_ op: ProgramOp, _ o: OperandWords) throws(WriteError) -> [UI
       try o.index(query), try o.index(keys), try o.index(values), try o.index(out),
       try o.index(window), UInt32(mantissa), UInt32(bitPattern: Int32(exponent)),
       try o.block(hadamard), cap == 0 ? 0 : try o.cap(cap),
-    ]
+    ] + (try code.map(o.scoreCode) ?? [])
   case .gateQuant(let gate, let up, let out, let activation, let hadamard):
     return [
       try o.index(gate), try o.optional(up), try o.index(out), activation.rawValue,
@@ -253,6 +253,18 @@ private struct OperandWords {
       throw invalid("a cap of \(cap); 2^16 to 2^26 fit")
     }
     return UInt32(cap)
+  }
+
+  /// The operands of a code of attention weights.
+  func scoreCode(_ code: ScoreCode) throws(WriteError) -> [UInt32] {
+    guard (2...4).contains(code.bits), (1...4).contains(code.step),
+      (0..<1 << 15).contains(code.shift)
+    else {
+      throw invalid(
+        "attention weights of \(code.bits) bits, \(code.step) half octaves apart, less"
+          + " \(code.shift) * 2^-15; 2 to 4, 1 to 4 and 0 to 32767 fit")
+    }
+    return [UInt32(code.bits), UInt32(code.step), UInt32(code.shift)]
   }
 
   /// Phases and pairing.

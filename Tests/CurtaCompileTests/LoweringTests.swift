@@ -49,7 +49,7 @@ private func withFile(
     return shapes
   }()
 
-  @Test(arguments: shapes.indices, ["w8", "w6", "w4", "gptq", "flash4", "lpvit"])
+  @Test(arguments: shapes.indices, ["w8", "w6", "w4", "gptq", "flash4", "lpvit", "isvit"])
   func theReaderTakesIt(shape: Int, recipe: String) throws {
     let contents = try contents(LoweringTests.shapes[shape], Recipe.load(recipe))
     try withFile(contents) { try Conversion.checkFormat($0) }
@@ -86,7 +86,7 @@ private func withFile(
         case .cacheAppend(_, let state, let rotation, _, let hadamard):
           #expect(hadamard == (state % 2 == 0 ? expected : 0))
           #expect((rotation != nil) == (state % 2 == 0))
-        case .attend(_, _, _, _, let window, let mantissa, let exponent, _, _):
+        case .attend(_, _, _, _, let window, let mantissa, let exponent, _, _, _):
           let scale = log2(M_E) / Double(width).squareRoot() / Double(max(expected, 1))
           #expect(abs(scalbn(Double(mantissa), -exponent) / scale - 1) < 0x1p-16)
           #expect(window == 0)

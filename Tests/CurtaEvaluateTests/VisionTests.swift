@@ -74,7 +74,7 @@ import Testing
   @Test(arguments: TinyVision.all)
   func everyArrangementConvertsInEveryRecipe(tiny: TinyVision) throws {
     let weights = tiny.weights(seed: 2)
-    for recipe in [Recipe.w8, .w6, .w4, .gptq, .lpvit] {
+    for recipe in [Recipe.w8, .w6, .w4, .gptq, .lpvit, .isvit] {
       try withFile(weights, recipe) { path in _ = try ImageModel(path) }
     }
   }

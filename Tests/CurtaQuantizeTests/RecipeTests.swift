@@ -83,6 +83,8 @@ import Testing
     (#"{"name": "a", "default": {"bits": 16, "group": 64}}"#, ["16 bits", "row"]),
     (#"{"name": "a", "rules": [{"role": "quary", "bits": 4}]}"#, ["quary", "query", "down"]),
     (#"{"name": "a", "rules": [{"role": "norm", "bits": 4}]}"#, ["norm"]),
+    (#"{"name": "a", "attention": 5}"#, ["'attention' is 5", "2 to 4"]),
+    (#"{"name": "a", "smooth": true, "prune": {"density": 0.5}}"#, ["'smooth'", "'prune'"]),
     (
       #"{"name": "a", "rules": [{"role": "up", "bits": 4}, {"role": "up", "bits": 3}]}"#,
       ["two rules", "up"]

@@ -115,7 +115,8 @@ extension HostileProgramTests {
     check(d.append, 8, 1)
     // attend
     for cap in [1, 1 << 16 - 1, 1 << 26 + 1, most] as [UInt32] { check(d.attend, 9, cap) }
-    check(d.attend, 10, 1)
+    for bits in [1, 5, 1 << 31, most] as [UInt32] { check(d.attend, 10, bits) }
+    for word in 10...13 { check(d.attend, word, 4) }  // a code without its step, and the other way
     // gate_quant
     for activation in [0, 6, most] as [UInt32] { check(d.gate, 4, activation) }
     check(d.gate, 1, most)

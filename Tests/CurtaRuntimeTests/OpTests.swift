@@ -139,6 +139,8 @@ import Testing
         let e = f.number(Int32.self)
         let hadamard = f.number(UInt32.self)
         let cap = f.number(UInt32.self)
+        let (bits, step) = (f.number(UInt32.self), f.number(UInt32.self))
+        let shift = f.number(UInt32.self)
         let bench = try OpBench(kernels, width: heads * 256)
         try #require(positions <= Int(bench.session.info.context) && width <= 256)
         bench.codesBuffer(0, f.list(), f.scales())
@@ -147,7 +149,7 @@ import Testing
         bench.place(1, .codes8, width: heads * width, scales: 1)
         bench.run(
           .attend, at: positions - 1, 0, 0, 1, 1, 0, m, UInt32(bitPattern: e), hadamard,
-          cap)
+          cap, bits, step, shift)
         #expect(bench.codes(1) == f.list() && bench.scales(1) == [f.scale()], "\(f.line)")
       }
     }

@@ -81,6 +81,7 @@ import Testing
       .feedForwardProduct: (3, n * 20, 20), .headInput: (1, n * 24, 24), .residual: (7, n * 24, 24),
       .queryRow: (3, n * 48, 48), .keyRow: (3, n * 16, 16), .valueRow: (3, n * 16, 16),
       .gateRow: (3, n * 20, 20), .upRow: (3, n * 20, 20),
+      .attentionWeights: (3 * 6, n * n, n),
     ]
     for site in ActivationSite.allCases {
       #expect(calls[site] == expected[site]?.calls)

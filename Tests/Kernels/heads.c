@@ -90,6 +90,43 @@ void bench_score_logits(const curta_kernels *set) {
   BENCH(set, "score_logits", "Gelement/s", 1024, set->score_logits(a, k, 1024, 50000, 20));
 }
 
+void check_code_logits(const curta_kernels *set) {
+  static const int32_t tops[] = {0, 1 << 30, -(1 << 30), 12345};
+  for (uint32_t i = 0; i < COUNTS; i++)
+    for (uint32_t step = 1; step <= 4; step++)
+      for (uint32_t kind = 0; kind < 8; kind++, release_buffers()) {
+        const uint32_t n = count(i);
+        const uint32_t shift = kind == 0 ? 0 : kind == 1 ? 32767 : random_below(1u << (kind * 2));
+        curta_score_code code;
+        curta_make_score_code(2 + (i + kind) % 3, step, shift, &code);
+        int32_t *want = output_buffer(n * 4), *got = output_buffer(n * 4);
+        const int32_t max = tops[kind % 4];
+        const int64_t room = (int64_t)max + (1 << 30);
+        for (uint32_t j = 0; j < n; j++) {
+          const uint32_t edge = random_below(code.edges);
+          int64_t d = kind % 3
+                          ? random_between(0, 18 << 16)
+                          : code.edge[edge] - (int32_t)random_below(2); // both sides of an edge
+          if (random_below(16) == 0)
+            d = room;
+          d = d < 0 ? 0 : d > room ? room : d;
+          want[j] = got[j] = (int32_t)(max - d);
+        }
+        curta_code_logits__scalar(want, n, max, &code);
+        set->code_logits(got, n, max, &code);
+        expect_same(got, want, n * 4, set->name, "code_logits", n);
+      }
+}
+
+void bench_code_logits(const curta_kernels *set) {
+  int32_t *t = output_buffer(1024 * 4);
+  for (uint32_t j = 0; j < 1024; j++)
+    t[j] = -(int32_t)random_below(16 << 16);
+  curta_score_code code;
+  curta_make_score_code(4, 1, 256, &code);
+  BENCH(set, "code_logits 4 bits", "Gelement/s", 1024, set->code_logits(t, 1024, 0, &code));
+}
+
 void check_score_weights(const curta_kernels *set) {
   static const int32_t ranges[][2] = {{0, 0}, {-5, 40}, {-100, 200}, {7, 9}, {-1000000, 1000000}};
   for (uint32_t i = 1; i < COUNTS; i++)

@@ -202,6 +202,12 @@ extension InspectedFile.Op {
         try epsilon(5),
       ]
     }
+    func scoreCode(_ op: OpRecord) throws(CurtaError) -> [String] {
+      let bits = try op.operand(10)
+      guard bits > 0 else { return [] }
+      let (step, shift) = (try op.operand(11), try op.operand(12))
+      return ["code=\(bits) bits", "step=\(step)/2", "shift=\(shift)*2^-15"]
+    }
     func cap(_ k: Int) throws(CurtaError) -> String { "cap=\(try op.operand(k))" }
     func optional(_ k: Int, _ operand: (Int) throws(CurtaError) -> String) throws(CurtaError)
       -> [String]
@@ -244,6 +250,7 @@ extension InspectedFile.Op {
           try buffer(1), try state(2), try state(3), "window=\(try op.operand(5))",
           "scale=\(try op.operand(6))*2^-\(Int32(bitPattern: try op.operand(7)))",
         ] + (try hadamard(8)) + (try op.operand(9) == 0 ? [] : [try cap(9)])
+        + (try scoreCode(op))
       results = [try buffer(4)]
     case .gateQuant:
       let activation = Activation(rawValue: try op.operand(4))?.word ?? ""

@@ -50,6 +50,21 @@ CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, ui
   return x > y ? x : y;
 }
 
+CURTA_AVX2 void curta_code_logits__avx2(int32_t *t, uint32_t n, int32_t max,
+                                        const curta_score_code *code) {
+  const __m256i top = _mm256_set1_epi32(max), most = _mm256_set1_epi32(1 << 24);
+  uint32_t j = 0;
+  for (; n - j >= 8; j += 8) {
+    const __m256i d = _mm256_min_epu32(_mm256_sub_epi32(top, load256(t + j)), most);
+    __m256i level = _mm256_set1_epi32(code->level[0]);
+    for (uint32_t c = 0; c < code->edges; c++)
+      level = _mm256_blendv_epi8(_mm256_set1_epi32(code->level[c + 1]), level,
+                                 _mm256_cmpgt_epi32(_mm256_set1_epi32(code->edge[c]), d));
+    store256(t + j, _mm256_sub_epi32(top, level));
+  }
+  curta_code_logits__scalar(t + j, n - j, max, code);
+}
+
 /// The even (m) or odd (e) int32 of eight scales.
 CURTA_AVX2_INLINE __m256i eight_of(const curta_scale *v, int odd) {
   const __m256i order =

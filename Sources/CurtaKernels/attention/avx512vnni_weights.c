@@ -62,6 +62,21 @@ CURTA_AVX512 int32_t curta_score_logits__avx512vnni(int32_t *a, const curta_scal
   return x > y ? x : y;
 }
 
+CURTA_AVX512 void curta_code_logits__avx512vnni(int32_t *t, uint32_t n, int32_t max,
+                                                const curta_score_code *code) {
+  const __m512i top = _mm512_set1_epi32(max);
+  for (uint32_t j = 0; j < n; j += 16) {
+    const __mmask16 there = lanes_of(n - j);
+    const __m512i d = _mm512_sub_epi32(top, _mm512_maskz_loadu_epi32(there, t + j));
+    __m512i level = _mm512_set1_epi32(code->level[0]);
+    for (uint32_t c = 0; c < code->edges; c++)
+      level =
+          _mm512_mask_mov_epi32(level, _mm512_cmpge_epu32_mask(d, _mm512_set1_epi32(code->edge[c])),
+                                _mm512_set1_epi32(code->level[c + 1]));
+    _mm512_mask_storeu_epi32(t + j, there, _mm512_sub_epi32(top, level));
+  }
+}
+
 /// round(x, s) of uint32 lanes, x < 2^31, any s: lanes of 2^(s-1) and of x become 0 past their
 /// width.
 CURTA_AVX512_INLINE __m512i rounded(__m512i x, __m512i s) {

@@ -64,6 +64,20 @@ int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, u
   return x > y ? x : y;
 }
 
+void curta_code_logits__neon(int32_t *t, uint32_t n, int32_t max, const curta_score_code *code) {
+  const int32x4_t top = vdupq_n_s32(max);
+  uint32_t j = 0;
+  for (; n - j >= 4; j += 4) {
+    const uint32x4_t d = vreinterpretq_u32_s32(vsubq_s32(top, vld1q_s32(t + j)));
+    int32x4_t level = vdupq_n_s32(code->level[0]);
+    for (uint32_t c = 0; c < code->edges; c++)
+      level = vbslq_s32(vcgeq_u32(d, vdupq_n_u32((uint32_t)code->edge[c])),
+                        vdupq_n_s32(code->level[c + 1]), level);
+    vst1q_s32(t + j, vsubq_s32(top, level));
+  }
+  curta_code_logits__scalar(t + j, n - j, max, code);
+}
+
 /// exp15(d).
 static inline uint32x4_t exp15(uint32x4_t d) {
   const uint32x4_t i = vandq_u32(vshrq_n_u32(d, 11), vdupq_n_u32(31));

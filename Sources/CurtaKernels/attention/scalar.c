@@ -40,6 +40,43 @@ static inline uint32_t exp15(uint32_t d) {
   return (uint32_t)curta_round(high - curta_round((high - low) * r, 11), n < 31 ? n : 31);
 }
 
+/// The least d with exp15(d) <= x; exp15 never rises.
+static int32_t inverse(uint32_t x) {
+  uint32_t low = 0, high = 17 << 16;
+  while (low < high) {
+    const uint32_t middle = (low + high) / 2;
+    if (exp15(middle) <= x)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return (int32_t)low;
+}
+
+/// inverse(max(0, exp15(d) - shift)).
+static int32_t shifted(uint32_t d, uint32_t shift) {
+  const uint32_t w = exp15(d);
+  return inverse(w > shift ? w - shift : 0);
+}
+
+void curta_make_score_code(uint32_t bits, uint32_t step, uint32_t shift, curta_score_code *code) {
+  code->edges = (1u << bits) - 1;
+  for (uint32_t c = 0; c <= code->edges; c++)
+    code->level[c] = shifted(c * step << 15, shift);
+  for (uint32_t c = 0; c < code->edges; c++)
+    code->edge[c] = shifted((2 * c + 1) * step << 14, shift);
+}
+
+void curta_code_logits__scalar(int32_t *t, uint32_t n, int32_t max, const curta_score_code *code) {
+  for (uint32_t j = 0; j < n; j++) {
+    const uint32_t d = (uint32_t)max - (uint32_t)t[j]; // <= 2^31
+    uint32_t c = 0;
+    while (c < code->edges && (uint32_t)code->edge[c] <= d)
+      c++;
+    t[j] = max - code->level[c];
+  }
+}
+
 uint32_t curta_score_weights__scalar(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
                                      uint64_t *total, int32_t *least) {
   uint64_t sum = 0;

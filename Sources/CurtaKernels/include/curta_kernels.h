@@ -20,6 +20,14 @@ typedef struct {
   int32_t e;
 } curta_scale;
 
+/// The levels of a code of attention weights and the edges between them, distances below the
+/// largest score in units of 2^-16; both never fall.
+typedef struct {
+  uint32_t edges; // 3, 7 or 15; one level more
+  int32_t edge[15];
+  int32_t level[16];
+} curta_score_code;
+
 /// Rows of int8 codes. `stride` is `width` rounded up to 64; codes past `width` are 0.
 typedef struct {
   int8_t *codes;       // [rows][stride]
@@ -128,6 +136,8 @@ typedef struct {
   /// t[j] = clamp(rescale(round(a[j] * k[j].m, 14) * m, k[j].e + e), 2^30), in place of a[j];
   /// returns the largest. abs(a[j]) <= 2^22, n >= 1.
   int32_t (*score_logits)(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m, int32_t e);
+  /// t[j] = max - coded(max - t[j]); max is the largest t[j], abs(t[j]) <= 2^30.
+  void (*code_logits)(int32_t *t, uint32_t n, int32_t max, const curta_score_code *code);
   /// u[j] = exp15(max - t[j]) * v[j].m, in place of t[j] (as uint32); *total = sum of exp15;
   /// *least = least v[j].e; returns the largest u[j] >> min(v[j].e - *least, 31).
   uint32_t (*score_weights)(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
@@ -153,6 +163,9 @@ const curta_kernels *curta_kernels_at(uint32_t i);
 const curta_kernels *curta_kernels_best(void);
 
 // Tables of curta-arithmetic.md section 3.
+/// Edges and levels of coded() with a code of 2 to 4 bits, a step of 1 to 4 and a shift below 2^15.
+void curta_make_score_code(uint32_t bits, uint32_t step, uint32_t shift, curta_score_code *code);
+
 extern const uint16_t curta_exp15_table[33];
 extern const uint32_t curta_exp30_table[33];
 extern const uint16_t curta_sigmoid_table[514];

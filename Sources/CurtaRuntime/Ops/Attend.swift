@@ -13,6 +13,13 @@ extension OpWork {
     let window = op[5]
     let multiplier = curta_scale(m: op.operands[6], e: Int32(bitPattern: op.operands[7]))
     let cap = op[9] == 0 ? nil : SoftCap(op.operands[9])
+    let isCoded = op[10] != 0
+    var code = curta_score_code()
+    if isCoded {
+      curta_make_score_code(
+        UInt32(truncatingIfNeeded: op[10]), UInt32(truncatingIfNeeded: op[11]),
+        UInt32(truncatingIfNeeded: op[12]), &code)
+    }
     let heads = Int(query.record.scales)
     let width = keys.width
     let positions = Int(session.pointee.sizes.positions)
@@ -58,6 +65,7 @@ extension OpWork {
         for j in 0..<Int(n) { scores[j] = cap(scores[j]) }
         largest = cap(largest)
       }
+      if isCoded { kernels.code_logits(scores, n, largest, &code) }
       var total: UInt64 = 0
       var least: Int32 = 0
       let weight = kernels.score_weights(
