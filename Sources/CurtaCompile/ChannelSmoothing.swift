@@ -96,7 +96,7 @@ extension DecoderLayer {
   }
 
   /// `setWeight`, but a gate keeps its bias.
-  private mutating func setScaled(_ part: LayerPart, _ values: Matrix) {
+  fileprivate mutating func setScaled(_ part: LayerPart, _ values: Matrix) {
     switch part {
     case .query: query.weight = values
     case .key: key.weight = values

@@ -24,7 +24,7 @@ struct VisionLowering {
     weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
     progress(.calibrating)
-    let seen = images.isEmpty ? VisionCalibration.pictures(weights.description, drawn) : images
+    let seen = images.isEmpty ? DrawnScenes.images(weights.description, count: drawn) : images
     var factors: [LayerFactors] = []
     if recipe.smooths {
       let layers = weights.description.body.layers
