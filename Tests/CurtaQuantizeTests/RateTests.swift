@@ -132,7 +132,7 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
     var generator = SeededRandom.announced("planned loss")
     let (weights, hessian) = try layer(128, 96, &generator)
     var bits: [Double] = []
-    for loss in [4e-6, 1e-6] {
+    for loss in [4e-5, 1e-5] {
       for slope in [0.5, 20] {
         let tensor = try RateQuantizer(lossPerWeight: loss * slope).quantize(
           weights, ErrorWeight(slope: slope), hessian: hessian, solvers: [.gptq])
@@ -141,7 +141,7 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
         bits.append(entropy(tensor.codes))
       }
     }
-    #expect(bits[0] == bits[1] && bits[2] == bits[3], "only the product counts")
+    for i in [0, 2] { #expect(abs(bits[i] - bits[i + 1]) < 1e-3, "only the quotient counts") }
     #expect(abs(bits[2] - bits[0] - 1) < 0.15)
   }
 

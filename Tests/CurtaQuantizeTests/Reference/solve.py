@@ -94,8 +94,8 @@ def priced_case(random, name, n, k, tokens, price):
     x = random.integers(-2, 3, (tokens, k // 2)) @ mix + random.integers(-6, 7, (tokens, k))
     h = x.T @ x / tokens
     w = np.rint(random.standard_normal((n, k)) * 512) / 8192
-    mantissas = np.rint(w.std(1) * random.uniform(0.3, 1.2, n) * 2**20)
-    step = mantissas / 2**20
+    mantissas = np.rint(w.std(1) * random.uniform(0.3, 1.2, n) * 2**19)
+    step = mantissas / 2**19
     c = np.arange(-127, 128)
     bits = np.minimum(11, 2 + np.abs(c) * 3 // 2 - (c == 0))
     per_bit = np.float32(price * np.mean(np.diag(h)) * step**2).astype(float)
@@ -103,7 +103,7 @@ def priced_case(random, name, n, k, tokens, price):
     moved = priced_descent(w, h, step, bits, per_bit, codes, 6)
     cost = lambda a: error(w, a * step[:, None], h) + float((per_bit[:, None] * bits[a.astype(int) + 127]).sum())
     return dict(
-        name=name, rows=n, columns=k, exponent=20, mantissas=mantissas.astype(int).tolist(),
+        name=name, rows=n, columns=k, exponent=19, mantissas=mantissas.astype(int).tolist(),
         weights=w.ravel().tolist(), products=(x.T @ x).ravel().tolist(), tokens=tokens,
         bits=bits.tolist(), error_per_bit=per_bit.tolist(), codes=codes.astype(int).ravel().tolist(),
         cost=cost(codes), descent=cost(moved))
