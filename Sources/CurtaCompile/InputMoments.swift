@@ -13,8 +13,10 @@ final class InputMoments {
   private var prepared: [ActivationSite: SolverHessian] = [:]
   private var failure: QuantizeError?
 
-  init(_ spreading: Spreading) {
+  /// `moments` are those of rows that are turned already.
+  init(_ spreading: Spreading, _ moments: [ActivationSite: Hessian] = [:]) {
     self.spreading = spreading
+    self.moments = moments
   }
 
   /// Forgets what was seen.
@@ -58,9 +60,13 @@ final class InputMoments {
     return site(of: role).flatMap { moments[$0] }
   }
 
-  private static let sites: Set<ActivationSite> = [
-    .attentionInput, .attentionOutput, .feedForwardInput, .feedForwardProduct, .headInput,
-  ]
+  /// All that was seen. Throws `QuantizeError` for rows that are not finite.
+  func all() throws(QuantizeError) -> [ActivationSite: Hessian] {
+    if let failure { throw failure }
+    return moments
+  }
+
+  private static let sites = Set(ActivationSite.linearInputs)
 
   private func site(of role: TensorRole) -> ActivationSite? {
     switch role {

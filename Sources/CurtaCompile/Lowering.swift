@@ -14,21 +14,27 @@ struct Lowering {
   let begin: Int32?
   /// What solvers are calibrated on, where the recipe has one: sequences of tokens.
   var sequences: [[Int32]] = []
+  /// What is found made, and what is made.
+  var work = ConversionWork.none
   let progress: (ConversionStage) -> Void
 
   /// Quantizes layer by layer; beside the packed results one layer's floats are in memory, and the
   /// streams of the sequences.
   ///
-  /// Throws what reading throws, `ConversionError` or `WriteError`.
-  func run() throws -> (tensors: [TensorContents], program: ProgramDescription) {
+  /// Of a part of the model the first has the program. Throws what reading throws,
+  /// `ConversionError`, `WorkError` or `WriteError`.
+  func run() throws -> (tensors: [TensorContents], program: ProgramDescription?) {
     var source = source.foldingNormBiases()
     if recipe.prune != nil { source = source.withoutSpreading() }
     let d = source.description
     try d.checkLimits()
-    progress(.calibrating)
-    let ranges = try Calibration.ranges(source, begin: begin)
+    let layers = try work.layers(of: d.layers)
     let inventory = TensorInventory(d)
-    let program = try ProgramDescription.decoder(d, inventory, ranges)
+    var program: ProgramDescription?
+    if layers.lowerBound == 0 {
+      progress(.calibrating)
+      program = try .decoder(d, inventory, Calibration.ranges(source, begin: begin))
+    }
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
@@ -40,31 +46,50 @@ struct Lowering {
       if recipe.isCalibrated {
         let stack = LayerStack(source, ends, sequences)
         if let rule = recipe.prune {
-          packer.masks = try stack.masks(rule) { progress(.measuring(layer: $0, count: d.layers)) }
+          packer.masks = try stack.masks(rule, statistics: work.statistics) {
+            progress(.measuring(layer: $0, count: d.layers))
+          }
         }
-        calibration = LayerCalibration(d, stack.streams)
+        if work.statistics == nil { calibration = LayerCalibration(d, stack.streams) }
         if d.tiedHead, let place = first.firstIndex(of: .embedding) {
           last.append(first.remove(at: place))
         }
       }
-      for part in first { try packer.put([part.values(ends, d)], at: inventory.index(part)!) }
+      for part in first where layers.lowerBound == 0 {
+        let place = inventory.index(part)!
+        try work.put(place..<place + 1, in: &packer) {
+          try $0.put([part.values(ends, d)], at: place)
+        }
+      }
     }
-    for index in 0..<d.layers {
+    for index in layers {
+      progress(.reading)
       let layer = try source.layer(index)
-      let tensors = try packer.put(
-        inventory.layerParts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
-        moments: calibration?.watch(layer, index))
+      let places = inventory.layers.places(of: index)
+      let tensors = try work.put(places, in: &packer, needsValues: calibration != nil) {
+        progress(.calibrating)
+        let moments =
+          try work.statistics?.moments(layer: index, d) ?? calibration?.watch(layer, index)
+        return try $0.put(
+          inventory.layerParts.map { $0.values(layer) }, at: places.lowerBound, moments: moments)
+      }
+      progress(.calibrating)
       calibration?.advance(layer, index, as: tensors)
     }
-    let ends = try source.ends()
-    let moments = calibration?.watchHead(ends)
-    for part in last {
-      try packer.put([part.values(ends, d)], at: inventory.index(part)!, moments: moments)
+    if layers.upperBound == d.layers {
+      let ends = try source.ends()
+      let moments = try work.statistics?.headMoments(d) ?? calibration?.watchHead(ends)
+      for part in last {
+        let place = inventory.index(part)!
+        try work.put(place..<place + 1, in: &packer) {
+          try $0.put([part.values(ends, d)], at: place, moments: moments)
+        }
+      }
+      for (index, table) in d.rotary.enumerated() {
+        try packer.put(table, at: inventory.layers.phases(index))
+      }
     }
-    for (index, table) in d.rotary.enumerated() {
-      try packer.put(table, at: inventory.layers.phases(index))
-    }
-    return (packer.packed, program)
+    return (work.finish(packer), program)
   }
 }
 

@@ -7,10 +7,10 @@ import CurtaTensor
 extension LayerStack {
   /// The masks of all weights of the layers, by name, as `rule` wants them.
   ///
-  /// Looks at the float model. The moments of all layers are in memory meanwhile. Throws what reading
-  /// a layer throws, and `QuantizeError`.
+  /// Looks at the float model, or at `statistics` of it. The moments of all layers are in memory
+  /// meanwhile. Throws what reading a layer throws, and `QuantizeError`.
   func masks(
-    _ rule: PruneRule, progress: (Int) -> Void = { _ in }
+    _ rule: PruneRule, statistics: Statistics? = nil, progress: (Int) -> Void = { _ in }
   ) throws -> [String: BlockMask] {
     var (names, tensors): ([String], [PrunableTensor]) = ([], [])
     var streams = streams
@@ -18,7 +18,9 @@ extension LayerStack {
     for index in 0..<d.layers {
       progress(index)
       let layer = try layer(index)
-      let moments = LayerCalibration(d, streams).watch(layer, index)
+      let moments =
+        try statistics?.moments(layer: index, d)
+        ?? LayerCalibration(d, streams).watch(layer, index)
       for part in parts {
         let planned = part.planned(d, spreading, layer: index)
         guard let role = planned.role, let hessian = try moments.gathered(for: role) else {
@@ -28,9 +30,9 @@ extension LayerStack {
         tensors.append(
           PrunableTensor(
             weight: Spreading.turned(part.values(layer), block: planned.block), hessian: hessian,
-            tokens: streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0))
+            tokens: statistics?.sequence ?? streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0))
       }
-      streams = run(layer, index, over: streams)
+      if statistics == nil { streams = run(layer, index, over: streams) }
     }
     let masks = try BlockPruning(power: rule.power).select(tensors, density: rule.density)
     return Dictionary(zip(names, masks)) { first, _ in first }
