@@ -14,9 +14,9 @@ struct Merge: ParsableCommand {
       have the same kind of processor.
 
       EXAMPLE:
-        curta convert Examples/models/curta-stories -o a.part --recipe w4 --layers 0..3
-        curta convert Examples/models/curta-stories -o b.part --recipe w4 --layers 4..7
-        curta merge a.part b.part -o stories.curta
+        curta convert model -o a.part --recipe w4 --layers 0..3
+        curta convert model -o b.part --recipe w4 --layers 4..7
+        curta merge a.part b.part -o model.curta
       """)
 
   @Argument(help: "The parts, in any order.")
