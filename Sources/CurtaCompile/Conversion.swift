@@ -23,6 +23,8 @@ public struct Conversion: Sendable {
   public var calibration = CalibrationInput()
   /// What the bits of the recipe's choices are shared out for; nil: every tensor has its rule.
   public var budget: Budget?
+  /// What this conversion shares with others.
+  public var work = WorkRequest()
 
   /// What a vision transformer is asked for.
   public struct VisionOptions: Sendable {
@@ -56,54 +58,82 @@ public struct Conversion: Sendable {
       let checkpoint = try vision.load(source)
       return try ConversionPlan(
         checkpoint,
-        recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress))
+        recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress),
+        calibration: calibration)
     }
     let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     return try ConversionPlan(
-      checkpoint, recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress))
+      checkpoint, recipe: recipe.allotted(checkpoint, budget, calibration, progress: progress),
+      calibration: calibration)
   }
 
   /// Converts and writes `output`, which appears whole or not at all.
   ///
   /// The finished bytes are given to `check` before they get their name. `progress` is told each
-  /// stage as it begins. The same source and recipe give the same bytes. Throws `ImportError`,
-  /// `ConversionError`, `WriteError`, or what `check` throws.
+  /// stage as it begins. The same source and recipe give the same bytes, whatever was kept of an
+  /// earlier run. Where layers are asked for, `output` becomes a part for `mergeParts`. Throws
+  /// `ImportError`, `ConversionError`, `WorkError`, `WriteError`, or what `check` throws.
   public func run(
     to output: String, progress: (ConversionStage) -> Void = { _ in },
     check: (ByteView) throws -> Void = checkFormat
   ) throws -> ConversionReport {
-    let clock = ContinuousClock()
-    let start = clock.now
+    let clock = StageClock()
+    return try withoutActuallyEscaping(progress) { progress in
+      try run(to: output, clock, check: check) { stage in
+        clock.enter(stage)
+        progress(stage)
+      }
+    }
+  }
+
+  private func run(
+    to output: String, _ clock: StageClock, check: (ByteView) throws -> Void,
+    progress: (ConversionStage) -> Void
+  ) throws -> ConversionReport {
     progress(.reading)
     try Conversion.checkTarget(output)
     if isVisionCheckpoint(source) {
       let checkpoint = try vision.load(source)
       try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
-      let sizes = try writeCurta(
-        try Conversion.contents(
-          checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-          budget: budget, progress: progress),
-        to: output, codec: codec, verify: check)
+      let metadata = try Provenance.metadata(checkpoint, name: modelName, recipe: recipe)
+      let work = try ConversionWork(self.work, recipe: recipe, metadata: metadata)
+      let contents = try Conversion.contents(
+        checkpoint, metadata: metadata, recipe: recipe, codec: codec, calibration: calibration,
+        budget: budget, work: work, progress: progress)
+      let sizes = try write(contents, work, to: output, check, progress)
       return ConversionReport(
         sizes: sizes, recipe: recipe.name, parameters: checkpoint.weights.parameterCount,
-        float32Bytes: 4 * checkpoint.weights.parameterCount, duration: clock.now - start,
-        notes: checkpoint.notes)
+        float32Bytes: 4 * checkpoint.weights.parameterCount, times: clock.finish(),
+        notes: checkpoint.notes + work.notes)
     }
     let checkpoint = try loadCheckpoint(source, tokenizer: tokenizer, context: context)
     try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
-    let sizes = try writeCurta(
-      try Conversion.contents(
-        checkpoint, name: modelName, recipe: recipe, codec: codec, calibration: calibration,
-        budget: budget, progress: progress),
-      to: output, codec: codec, verify: check)
+    let metadata = try Provenance.metadata(checkpoint, name: modelName, recipe: recipe)
+    let work = try ConversionWork(self.work, recipe: recipe, metadata: metadata)
+    let contents = try Conversion.contents(
+      checkpoint, metadata: metadata, recipe: recipe, codec: codec, calibration: calibration,
+      budget: budget, work: work, progress: progress)
+    let sizes = try write(contents, work, to: output, check, progress)
     return ConversionReport(
       sizes: sizes, recipe: recipe.name, parameters: checkpoint.source.parameterCount,
-      float32Bytes: checkpoint.floatBytes, duration: clock.now - start,
-      chatNote: checkpoint.chat.note)
+      float32Bytes: checkpoint.floatBytes, times: clock.finish(), chatNote: checkpoint.chat.note,
+      notes: work.notes)
+  }
+
+  /// Writes a file, or a part of one. Throws `WriteError`, or what `check` throws.
+  private func write(
+    _ contents: consuming FileContents, _ work: ConversionWork, to output: String,
+    _ check: (ByteView) throws -> Void, _ progress: (ConversionStage) -> Void
+  ) throws -> SizeReport {
+    if work.isPart { return try writeWork(.part, contents, to: output) }
+    return try writeCurta(contents, to: output, codec: codec) { bytes in
+      progress(.checking)
+      try check(bytes)
+    }
   }
 
   /// A conversion does not write over what it reads. Throws `WriteError`.
-  private static func check(
+  static func check(
     _ output: String, isNoneOf files: [SourceFile]
   ) throws(WriteError) {
     let target = URL(fileURLWithPath: output).resolvingSymlinksInPath().path
@@ -114,7 +144,7 @@ public struct Conversion: Sendable {
   }
 
   /// Says before the work begins that it could not be written. Throws `WriteError`.
-  private static func checkTarget(_ output: String) throws(WriteError) {
+  static func checkTarget(_ output: String) throws(WriteError) {
     let folder = URL(fileURLWithPath: output).deletingLastPathComponent().path
     var isFolder: ObjCBool = false
     let files = FileManager.default
@@ -135,36 +165,51 @@ public struct Conversion: Sendable {
     calibration: CalibrationInput = CalibrationInput(), budget: Budget? = nil,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
+    try contents(
+      checkpoint, metadata: Provenance.metadata(checkpoint, name: name, recipe: recipe),
+      recipe: recipe, codec: codec, calibration: calibration, budget: budget, work: .none,
+      progress: progress)
+  }
+
+  private static func contents(
+    _ checkpoint: Checkpoint, metadata: [String: MetadataValue], recipe: Recipe,
+    codec: CodecChoice, calibration: CalibrationInput, budget: Budget?, work: ConversionWork,
+    progress: (ConversionStage) -> Void
+  ) throws -> FileContents {
     let tokenizer = try tokenizerSection(of: checkpoint)
-    var metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     let sequences =
-      recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
+      recipe.isCalibrated && work.statistics == nil
+      ? try CalibrationText.sequences(checkpoint, calibration) : []
+    try work.begin(
+      recipe: recipe, codec: codec, model: checkpoint.source.description,
+      inputs: hashText(Array("\(sequences)".utf8)), metadata: metadata)
     let rates = try recipe.rates(checkpoint, sequences, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
-        sequences: sequences, rates: rates, progress: progress
+        sequences: sequences, rates: rates, work: work, progress: progress
       ).run()
     }
     progress(.writing)
+    var metadata = metadata
     metadata.record(lowered)
-    return FileContents(
+    return try work.contents(
       metadata: metadata, tokenizer: tokenizer.isEmpty ? nil : tokenizer,
       tensors: lowered.tensors, program: lowered.program)
   }
 
   /// The same of a vision transformer.
-  static func contents(
-    _ checkpoint: VisionCheckpoint, name: String, recipe: Recipe, codec: CodecChoice = .auto,
-    calibration: CalibrationInput = CalibrationInput(), budget: Budget? = nil,
-    progress: (ConversionStage) -> Void = { _ in }
+  private static func contents(
+    _ checkpoint: VisionCheckpoint, metadata: [String: MetadataValue], recipe: Recipe,
+    codec: CodecChoice, calibration: CalibrationInput, budget: Budget?, work: ConversionWork,
+    progress: (ConversionStage) -> Void
   ) throws -> FileContents {
-    let metadata = try Provenance.metadata(checkpoint, name: name, recipe: recipe)
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     return try contents(
       checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec,
-      images: calibration.images ?? [], drawn: calibration.drawnImages, progress: progress)
+      images: calibration.images ?? [], drawn: calibration.drawnImages, work: work,
+      progress: progress)
   }
 
   /// Everything that goes into the file of a vision transformer in memory. `images`, of the model's
@@ -174,23 +219,37 @@ public struct Conversion: Sendable {
     codec: CodecChoice = .auto, images: [[UInt8]] = [], drawn: Int = CalibrationInput.imageCount,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
+    try contents(
+      weights, metadata: metadata, recipe: recipe, codec: codec, images: images, drawn: drawn,
+      work: .none, progress: progress)
+  }
+
+  private static func contents(
+    _ weights: VisionWeights, metadata: [String: MetadataValue], recipe: Recipe,
+    codec: CodecChoice, images: [[UInt8]], drawn: Int, work: ConversionWork,
+    progress: (ConversionStage) -> Void
+  ) throws -> FileContents {
+    var metadata = metadata.merging(Provenance.visionMetadata(weights.description)) { own, _ in own
+    }
+    try work.begin(
+      recipe: recipe, codec: codec, model: weights.description,
+      inputs: hashText(images.isEmpty ? Array("drawn \(drawn)".utf8) : images.flatMap { $0 }),
+      metadata: metadata)
     let rates = try recipe.rates(weights, images, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try VisionLowering(
         weights: weights, recipe: recipe, codec: codec, images: images, drawn: drawn,
-        rates: rates, progress: progress
+        rates: rates, work: work, progress: progress
       ).run()
     }
     progress(.writing)
-    var metadata = metadata
     metadata.record(lowered)
-    return FileContents(
-      metadata: metadata.merging(Provenance.visionMetadata(weights.description)) { own, _ in own },
-      tokenizer: nil, tensors: lowered.tensors, program: lowered.program)
+    return try work.contents(
+      metadata: metadata, tokenizer: nil, tensors: lowered.tensors, program: lowered.program)
   }
 
   /// Name of the source without its folder and ending.
-  private var modelName: String {
+  var modelName: String {
     let url = URL(fileURLWithPath: source).standardizedFileURL
     return ["bin", "gguf", "safetensors", "pth", "pt"].contains(url.pathExtension)
       ? url.deletingPathExtension().lastPathComponent : url.lastPathComponent
@@ -213,15 +272,11 @@ public struct ConversionReport: Sendable {
   public var parameters: Int
   /// Bytes of all parameters as float32.
   public var float32Bytes: Int
-  public var duration: Duration
-  /// Most memory that this process has had, in bytes.
-  public var peakMemory: Int {
-    var usage = rusage()
-    return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
-  }
+  /// Where time and memory went.
+  public var times: StageTimes
   /// What the chat template has that the file has not; nil when nothing is left out.
   public var chatNote: String? = nil
-  /// What else a person should know of the import.
+  /// What else a person should know of the import, and of what was kept.
   public var notes: [String] = []
 
   /// How many times smaller the file is than its parameters as float32.

@@ -20,8 +20,12 @@ final class InputMoments {
   /// Solvers would otherwise fit the noise of few tokens.
   private static let damping = 0.01
 
-  init(_ spreading: Spreading, sumsAreNormed: Bool = false) {
+  /// `moments` are those of rows that are turned already.
+  init(
+    _ spreading: Spreading, _ moments: [ActivationSite: Hessian] = [:], sumsAreNormed: Bool = false
+  ) {
     self.spreading = spreading
+    self.moments = moments
     self.sumsAreNormed = sumsAreNormed
   }
 
@@ -56,20 +60,23 @@ final class InputMoments {
   /// What was seen of the rows that a tensor multiplies, ready for the solvers; nil for one that
   /// multiplies none. Throws `QuantizeError`.
   func hessian(for role: TensorRole) throws(QuantizeError) -> SolverHessian? {
-    guard let site = role.site, let seen = moments[site] else { return nil }
+    guard let site = site(of: role), let seen = moments[site] else { return nil }
     if let ready = prepared[site] { return ready }
     let ready = try SolverHessian(seen.damped(by: InputMoments.damping))
     prepared[site] = ready
     return ready
   }
 
+  /// All that was seen.
+  var all: [ActivationSite: Hessian] { moments }
+
   /// The same as they were gathered.
-  func gathered(for role: TensorRole) -> Hessian? { role.site.flatMap { moments[$0] } }
+  func gathered(for role: TensorRole) -> Hessian? { site(of: role).flatMap { moments[$0] } }
 
   /// What a tensor should hold, turned as the rows are, for the float model's outputs to come of the
   /// rows that were seen: itself, where the float model's rows were not.
   func target(_ weights: Matrix, for role: TensorRole) -> Matrix {
-    guard let site = role.site, let seen = moments[site], let drift = drifts[site] else {
+    guard let site = site(of: role), let seen = moments[site], let drift = drifts[site] else {
       return weights
     }
     return weights.aimed(
@@ -77,13 +84,15 @@ final class InputMoments {
   }
 }
 
-extension TensorRole {
-  /// The rows that it multiplies.
-  fileprivate var site: ActivationSite? {
-    switch self {
+extension InputMoments {
+  /// Where the rows that a tensor multiplies are.
+  private func site(of role: TensorRole) -> ActivationSite? {
+    switch role {
     case .query, .key, .value: .attentionInput
     case .output: .attentionOutput
-    case .gate, .up: .feedForwardInput
+    case .gate, .up:
+      // Parallel branches may share one norm.
+      moments[.feedForwardInput] != nil ? .feedForwardInput : .attentionInput
     case .down: .feedForwardProduct
     case .embedding, .head: .headInput
     case .norm, .bias, .position, .patch: nil

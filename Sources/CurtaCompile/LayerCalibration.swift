@@ -20,18 +20,23 @@ struct LayerCalibration {
   private let rounded: LayerRunner
   /// [rows][width] each.
   private(set) var streams: [Matrix]
-  /// Those of the float model, for `aim`.
-  private var exactStreams: [Matrix]
+  /// Those of the float model; nil where nothing aims at them.
+  private var exactStreams: [Matrix]?
 
-  /// `streams` are the rows that enter the first layer, `codes` those of the attention weights.
-  init(_ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = []) {
+  /// `streams` are the rows that enter the first layer, `codes` those of the attention weights; `aims`
+  /// says whether tensors are made by `aim`, `rounds` whether activations become codes.
+  init(
+    _ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = [], aims: Bool = false,
+    rounds: Bool = true
+  ) {
     parts = LayerPart.present(in: d.parts)
     spreading = Spreading(d)
     hasPostNorms = d.parts.contains(.postNorms)
     exact = LayerRunner(d)
-    rounded = LayerRunner(d, FakeQuantization.transform(spreading, codes: codes))
+    rounded =
+      rounds ? LayerRunner(d, FakeQuantization.transform(spreading, codes: codes)) : exact
     self.streams = streams
-    exactStreams = streams
+    exactStreams = aims ? streams : nil
   }
 
   /// The moments of the inputs of layer `index` with its float weights; the streams stay. Throws
@@ -52,26 +57,35 @@ struct LayerCalibration {
     var quantized = layer
     for (part, tensor) in zip(parts, tensors) { part.set(tensor.values, in: &quantized) }
     streams = rounded.run(quantized, index, over: streams)
+    if exactStreams != nil {
+      exactStreams = exactStreams.map { exact.run(layer, index, over: $0) }
+    }
   }
 
-  /// Takes the streams through layer `index`, and its tensors to where the sums come closest to those
-  /// of the float model.
+  /// Takes the streams behind layer `index` as it is.
+  mutating func advance(_ layer: DecoderLayer, _ index: Int) {
+    streams = rounded.run(layer, index, over: streams)
+  }
+
+  /// The tensors of layer `index`, each made for the sums to come closest to those of the float model;
+  /// the streams stay.
   ///
   /// Within the layer, too, each linear layer sees the rows that the quantized ones before it make, and
   /// the float model runs beside, for what its outputs should be (`InputMoments.target`). `quantize` is
   /// called for the parts of the layer as their inputs become known, with their places among all.
   /// Throws what it throws, and `QuantizeError`.
-  mutating func aim(
+  func aim(
     _ layer: DecoderLayer, _ index: Int,
     quantize: (Range<Int>, InputMoments) throws -> [PackedTensor]
-  ) throws {
+  ) throws -> [PackedTensor] {
     var quantized = layer
+    var tensors: [PackedTensor] = []
     var passages = streams.map(LayerPassage.init)
-    var exactPassages = exactStreams.map(LayerPassage.init)
+    var exactPassages = (exactStreams ?? streams).map(LayerPassage.init)
     for stage in LayerStage.allCases {
+      guard let site = stage.site else { break }
       passages = rounded.advance(passages, to: stage, quantized, index)
       exactPassages = exact.advance(exactPassages, to: stage, layer, index)
-      guard let site = stage.site else { break }
       let moments = InputMoments(spreading, sumsAreNormed: hasPostNorms)
       for (passage, exact) in zip(passages, exactPassages) {
         try moments.gather(passage, exact: exact, at: site)
@@ -79,12 +93,11 @@ struct LayerCalibration {
       let own = parts.indices.filter { parts[$0].stage == stage }
       guard let first = own.first else { continue }
       let places = first..<first + own.count
-      for (place, tensor) in zip(places, try quantize(places, moments)) {
-        parts[place].set(tensor.values, in: &quantized)
-      }
+      let made = try quantize(places, moments)
+      for (place, tensor) in zip(places, made) { parts[place].set(tensor.values, in: &quantized) }
+      tensors += made
     }
-    streams = passages.map(\.stream)
-    exactStreams = exactPassages.map(\.stream)
+    return tensors
   }
 
   /// Gathers the moments of the head's input.

@@ -32,6 +32,9 @@ package struct LayerPlaces: Sendable {
   /// Place of the first tensor of a layer.
   func first(of layer: Int) -> Int { first + layer * parts.count }
 
+  /// Places of the tensors of a layer.
+  func places(of layer: Int) -> Range<Int> { first(of: layer)..<first(of: layer + 1) }
+
   /// Place of the phases of a rotary table.
   func phases(_ table: Int) -> Int { phases + table }
 }

@@ -8,13 +8,17 @@ import CurtaWrite
 /// What a conversion is doing.
 public enum ConversionStage: Sendable, Equatable {
   case reading
-  /// Measuring activations with the float model.
+  /// Measuring activations.
   case calibrating
   /// Measuring what layer `layer` of `count` loses with fewer bits.
   case measuring(layer: Int, count: Int)
   /// Tensor `index` of `count`, counted from 0.
   case quantizing(name: String, index: Int, count: Int)
+  /// Packing and compressing what was quantized.
+  case compressing
   case writing
+  /// Checking what was written.
+  case checking
 }
 
 /// A tensor as the file holds it.
@@ -61,24 +65,17 @@ struct TensorPacker {
     }
   }
 
-  /// Quantizes and packs the parts of layer `index`, the first of which is at `place`. Throws what
-  /// `calibration` throws, `ConversionError` or `WriteError`.
-  mutating func put(
-    _ layer: DecoderLayer, _ index: Int, _ parts: [LayerPart], at place: Int,
-    _ calibration: inout LayerCalibration?
-  ) throws {
-    let all = parts.map { $0.values(layer) }
-    guard calibration != nil else {
-      try put(all, at: place)
-      return
-    }
-    if recipe.prune != nil {
-      try calibration?.aim(layer, index) { places, moments in
-        try put(Array(all[places]), at: place + places.lowerBound, moments: moments)
-      }
-    } else {
-      let tensors = try put(all, at: place, moments: calibration?.watch(layer, index))
-      calibration?.advance(layer, index, as: tensors)
+  /// Places that something was put in, ascending.
+  var filled: [Int] { slots.indices.filter { slots[$0] != nil } }
+
+  /// What was put in some places.
+  func contents(_ places: Range<Int>) -> [TensorContents] { places.compactMap { slots[$0] } }
+
+  /// Takes tensors that are packed already, at `place` and behind.
+  mutating func set(_ contents: [TensorContents], at place: Int) {
+    for (place, contents) in zip(place..., contents) {
+      report(contents.name)
+      slots[place] = contents
     }
   }
 
@@ -103,6 +100,7 @@ struct TensorPacker {
         throw ConversionError.tensor(name: tensor.name, error)
       }
     }
+    progress(.compressing)
     let contents = tensors.map { TensorContents($0.tensor) }
     for (place, contents) in zip(place..., try TensorContents.packed(contents, codec)) {
       slots[place] = contents

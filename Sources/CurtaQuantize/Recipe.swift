@@ -95,6 +95,9 @@ public struct Recipe: Sendable, Equatable {
     !solvers.isEmpty || prune != nil || loss != nil || attentionBits != nil || smooths
   }
 
+  /// Whether second moments of the inputs do not say all that it needs to know of them.
+  public var looksAtInputs: Bool { loss != nil || attentionBits != nil || smooths }
+
   /// The rule for a role, or for the tensor of that name.
   public func rule(for role: TensorRole, name: String = "") -> TensorRule {
     if let own = tensors[name] { return own }

@@ -112,3 +112,6 @@ func gemm(
     blasint(a.columns), 1, a.base, blasint(a.stride), b.base, blasint(b.stride), 0, y,
     blasint(stride))
 }
+
+/// The kind of processor that OpenBLAS works for; on another one its sums may round otherwise.
+public var processorOfProducts: String { String(cString: openblas_get_corename()) }

@@ -11,6 +11,8 @@ public struct FileContents: Sendable {
   public var tokenizer: [UInt8]?
   public var tensors: [TensorContents]
   public var program: ProgramDescription
+  /// Bytes of the program section in place of `program`, where it comes out of another file.
+  public var programBytes: [UInt8]?
 
   public init(
     metadata: [String: MetadataValue], tokenizer: [UInt8]? = nil, tensors: [TensorContents],
@@ -20,6 +22,18 @@ public struct FileContents: Sendable {
     self.tokenizer = tokenizer
     self.tensors = tensors
     self.program = program
+  }
+
+  /// The same with the bytes of a program section.
+  public init(
+    metadata: [String: MetadataValue], tokenizer: [UInt8]? = nil, tensors: [TensorContents],
+    programBytes: [UInt8]
+  ) {
+    self.init(
+      metadata: metadata, tokenizer: tokenizer, tensors: tensors,
+      program: ProgramDescription(
+        buffers: [], states: [], ops: [], context: 0, vocabulary: 0, output: 0))
+    self.programBytes = programBytes
   }
 }
 
@@ -68,8 +82,8 @@ extension FileContents {
     }
     sections.append(
       try StoredSection(kind: SectionKind.tensors, tensorSection(tensors), .forced(.stored)))
-    sections.append(
-      try StoredSection(kind: SectionKind.program, programSection(program), .forced(.stored)))
+    let program = if let programBytes { programBytes } else { try programSection(program) }
+    sections.append(try StoredSection(kind: SectionKind.program, program, .forced(.stored)))
     return sections + (try dataSections(choice))
   }
 

@@ -44,7 +44,7 @@ public func writeCurta(
 }
 
 /// The file that is being written, under a name of its own beside the target.
-private struct PartialFile {
+struct PartialFile {
   let target: String
   let folder: String
   let path: String
@@ -68,6 +68,22 @@ private struct PartialFile {
     }
     guard made >= 0 else { throw .last("write to its folder", target) }
     descriptor = made
+  }
+
+  /// Writes what `body` writes and gives it the name `target`; what fails leaves nothing behind.
+  static func write(
+    to target: String, _ body: (PartialFile) throws(WriteError) -> Void
+  ) throws(WriteError) {
+    let partial = try PartialFile(for: target)
+    defer { close(partial.descriptor) }
+    do throws(WriteError) {
+      try body(partial)
+      try partial.flush()
+      try partial.moveIntoPlace()
+    } catch {
+      unlink(partial.path)
+      throw error
+    }
   }
 
   /// Appends all the bytes.

@@ -34,7 +34,37 @@ extension TensorContents {
   }
 }
 
+extension TensorContents {
+  /// A tensor of a file in the form in which it lies there. Throws `CurtaError`.
+  public init(_ tensor: TensorDescriptor, of file: CurtaFile) throws(CurtaError) {
+    var sections: [StoredSection] = []
+    for stream in 0..<tensor.dataCount {
+      sections.append(try StoredSection(file.data(tensor.data + stream), of: file))
+    }
+    let mask = tensor.mask.map {
+      MaskRecord(form: $0.form, first: Int($0.first), second: Int($0.second))
+    }
+    self.init(
+      name: tensor.name.string, rows: Int(tensor.rows), columns: Int(tensor.columns),
+      payload: .packed(
+        PackedStreams(
+          encoding: tensor.encoding, bits: Int(tensor.bits), group: Int(tensor.group),
+          exponent: Int(tensor.exponent), mask: mask, sections: sections)))
+  }
+}
+
 extension StoredSection {
+  /// A data section that another file holds.
+  fileprivate init(_ section: Section, of file: CurtaFile) throws(CurtaError) {
+    let stored = try file.storedBytes(section)
+    kind = section.kind
+    index = 0
+    codec = section.codec
+    size = Int(section.size)
+    bytes = [UInt8](UnsafeRawBufferPointer(start: stored.base, count: stored.count))
+    hash = section.hash
+  }
+
   /// The data sections of each tensor, all with index 0; the result does not depend on the number
   /// of cores.
   static func streams(

@@ -20,6 +20,11 @@ public enum SectionCodec {
   private static let zstdLevel: Int32 = 19
   private static let lz4Level: Int32 = 12
 
+  /// Releases of the libraries.
+  public static var versions: String {
+    "zstd \(String(cString: ZSTD_versionString())), lz4 \(String(cString: LZ4_versionString()))"
+  }
+
   /// The stored form of `bytes`, not empty. Throws `WriteError.codec` where a library fails.
   public static func encode(
     _ bytes: [UInt8], _ choice: CodecChoice

@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct HelpTests {
   static let commands = [
-    "", "convert", "run", "classify", "embed", "eval", "bench", "inspect", "verify", "plan",
+    "", "convert", "calibrate", "merge", "run", "classify", "embed", "eval", "bench", "inspect",
+    "verify", "plan",
   ]
 
   @Test(arguments: commands)

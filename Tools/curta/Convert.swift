@@ -101,6 +101,8 @@ struct Convert: ParsableCommand {
       valueName: "nats"))
   var maxKl: Double?
 
+  @OptionGroup(title: "Shared work") var work: WorkFlags
+
   @Option(help: "How to store sections; auto takes the smallest form of each.")
   var codec: CodecName = .auto
 
@@ -149,12 +151,17 @@ struct Convert: ParsableCommand {
       } else {
         conversion.budget = try budget(conversion.recipe)
       }
-      if conversion.budget != nil || conversion.recipe.isCalibrated && !dryRun {
+      conversion.work = work.request
+      let measures = conversion.recipe.isCalibrated && work.statistics == nil
+      if conversion.budget != nil || measures && (!dryRun || calibration != nil) {
         try conversion.setCalibration(calibration, size: calibrationSize)
       } else if calibration != nil, !conversion.recipe.isCalibrated {
         throw ValidationError(
           "--calibration has no use: recipe \(conversion.recipe.name) rounds to nearest.")
+      } else if calibration != nil, work.statistics != nil {
+        throw ValidationError("--calibration has no use beside --statistics.")
       }
+      if let calibrationSize { conversion.calibration.tokens = calibrationSize }
       if dryRun {
         let plan = try conversion.plan()
         try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)
@@ -168,6 +175,8 @@ struct Convert: ParsableCommand {
       }
     }
   }
+
+  private var budgetIsAsked: Bool { size != nil || bits != nil || maxKl != nil }
 
   /// What was asked for by --size, --bits or --max-kl.
   private func budget(_ recipe: Recipe) throws -> Budget? {
@@ -201,15 +210,20 @@ struct Convert: ParsableCommand {
   private func convert(_ conversion: Conversion, to output: String) throws -> ConversionReport {
     var line = ProgressLine(progress)
     defer { line.clear() }
+    var hasBegun = false
     return try conversion.run(to: output) { stage in
       switch stage {
-      case .reading: line.show("reading \(source)", 0, of: 100)
-      case .calibrating: line.show("measuring activations", 1, of: 100)
+      // These come back for every layer.
+      case .reading: if !hasBegun { line.show("reading \(source)", 0, of: 100) }
+      case .calibrating: if !hasBegun { line.show("measuring activations", 1, of: 100) }
+      case .compressing: break
       case .measuring(let layer, let count):
         line.show("measuring layer \(layer + 1)", layer, of: count)
       case .quantizing(let name, let index, let count):
+        hasBegun = true
         line.show(name, 5 + 85 * index / max(1, count), of: 100)
       case .writing: line.show("writing", 90, of: 100)
+      case .checking: line.show("checking", 95, of: 100)
       }
     } check: { bytes in
       // The runtime's own checks: nothing is written that cannot be run.
@@ -238,6 +252,18 @@ extension Convert {
     Terminal.line(
       "\(grouped(plan.parameters)) parameters, float32 \(grouped(plan.float32Bytes)) bytes:"
         + " \(decimal(Double(plan.float32Bytes) / Double(total), 2)) times smaller")
+    if budgetIsAsked { Terminal.line("bits were shared out by what a few inputs showed") }
+    if let measuring = plan.measuring {
+      Terminal.line(
+        work.statistics == nil
+          ? "to be measured: \(grouped(measuring.rows)) rows at most, behind the quantized layers;"
+            + " \(grouped(measuring.rowBytes >> 20)) MiB of rows and"
+            + " \(grouped(measuring.momentBytes >> 20)) MiB of moments in memory"
+          : "measured already: \(grouped(measuring.momentBytes >> 20)) MiB of moments in memory")
+      if measuring.prunes {
+        Terminal.line("which blocks are left out is measured: the sizes are those before")
+      }
+    }
   }
 
   private func show(_ report: ConversionReport, _ output: String) {
@@ -257,12 +283,14 @@ extension Convert {
     Terminal.line()
     Terminal.line(
       "\(printable(output)): \(grouped(sizes.fileSize)) bytes, recipe \(report.recipe),"
-        + " \(decimal(report.bitsPerParameter, 2)) bits for each of"
-        + " \(grouped(report.parameters)) parameters")
-    Terminal.line(
-      "float32: \(grouped(report.float32Bytes)) bytes, \(decimal(report.ratio, 2)) times as much;"
-        + " converted in \(decimal(seconds(report.duration), 1)) s with at most"
-        + " \(grouped(report.peakMemory >> 20)) MiB of memory")
+        + (work.layers == nil
+          ? " \(decimal(report.bitsPerParameter, 2)) bits for each of"
+            + " \(grouped(report.parameters)) parameters" : " a part for curta merge"))
+    if work.layers == nil {
+      Terminal.line(
+        "float32: \(grouped(report.float32Bytes)) bytes, \(decimal(report.ratio, 2)) times as much")
+    }
+    Terminal.line(report.times.text)
   }
 }
 
@@ -358,6 +386,13 @@ private struct PlanJSON: Encodable {
   let recipe: String
   let tensors: [Tensor]
   let tensorBytes, tokenizerBytes, parameters, float32Bytes: Int
+  /// null for a recipe that rounds to nearest.
+  let measuring: Measuring?
+
+  struct Measuring: Encodable {
+    let rows, rowBytes, momentBytes: Int
+    let prunes: Bool
+  }
 
   init(_ plan: ConversionPlan, recipe: String) {
     self.recipe = recipe
@@ -370,6 +405,10 @@ private struct PlanJSON: Encodable {
     tokenizerBytes = plan.tokenizerBytes
     parameters = plan.parameters
     float32Bytes = plan.float32Bytes
+    measuring = plan.measuring.map {
+      Measuring(
+        rows: $0.rows, rowBytes: $0.rowBytes, momentBytes: $0.momentBytes, prunes: $0.prunes)
+    }
   }
 }
 
@@ -387,6 +426,8 @@ private struct ReportJSON: Encodable {
   let parameters, float32Bytes: Int
   let ratio, bitsPerParameter, seconds: Double
   let peakMemoryBytes: Int
+  let stages: [String: StageJSON]
+  let layerSeconds: [LayerTimeJSON]
 
   init(_ report: ConversionReport, output: String) {
     let sizes = report.sizes
@@ -407,7 +448,9 @@ private struct ReportJSON: Encodable {
     float32Bytes = report.float32Bytes
     ratio = report.ratio
     bitsPerParameter = report.bitsPerParameter
-    seconds = curta.seconds(report.duration)
-    peakMemoryBytes = report.peakMemory
+    seconds = curta.seconds(report.times.duration)
+    peakMemoryBytes = report.times.peakMemory
+    stages = report.times.stagesJSON
+    layerSeconds = report.times.layersJSON
   }
 }

@@ -22,7 +22,8 @@ struct CurtaTool: ParsableCommand {
       """,
     version: "curta 0.1.0",
     subcommands: [
-      Convert.self, Run.self, Classify.self, Embed.self, Eval.self, Bench.self, Inspect.self,
+      Convert.self, Calibrate.self, Merge.self, Run.self, Classify.self, Embed.self, Eval.self,
+      Bench.self, Inspect.self,
       Verify.self, Plan.self,
     ])
 }

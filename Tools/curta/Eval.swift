@@ -6,19 +6,6 @@ import CurtaEvaluate
 import CurtaImport
 import Foundation
 
-/// `A..B`, both included, counted from 0.
-struct DocumentRange: ExpressibleByArgument {
-  let range: ClosedRange<Int>
-
-  init?(argument: String) {
-    let parts = argument.components(separatedBy: "..")
-    guard parts.count == 2, let first = Int(parts[0]), let last = Int(parts[1]), first >= 0,
-      first <= last
-    else { return nil }
-    range = first...last
-  }
-}
-
 struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure a file against its float checkpoint on a text or on images.",
@@ -73,7 +60,7 @@ struct Eval: ParsableCommand {
   var tokens: Int?
 
   @Option(help: ArgumentHelp("Documents of a list, counted from 0.", valueName: "first..last"))
-  var documents: DocumentRange?
+  var documents: IndexRange?
 
   @Option(help: ArgumentHelp("Only the last documents of a list, or images.", valueName: "count"))
   var last: Int?

@@ -39,6 +39,11 @@ struct Failure {
       case .unsupported: self.init(.unsupported, error.description)
       case .tensor: self.init(.badFile, error.description)
       }
+    case let error as WorkError:
+      switch error {
+      case .unreadable, .unfit: self.init(.failed, error.description)
+      case .damaged: self.init(.badFile, error.description)
+      }
     case let error as RecipeError: self.init(.usage, error.description)
     case let error as WriteError: self.init(.failed, error.description)
     default: self.init(.failed, "\(error)")

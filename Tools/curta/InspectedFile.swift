@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
+import CurtaWrite
 
 /// What `curta inspect` shows.
 struct InspectedFile {
@@ -299,12 +300,5 @@ extension Activation {
     case .quickGelu: "quick_gelu"
     case .relu: "relu"
     }
-  }
-}
-
-extension ByteView {
-  /// The bytes as text; the reader has checked that they are UTF-8.
-  var string: String {
-    String(decoding: UnsafeRawBufferPointer(start: base, count: count), as: UTF8.self)
   }
 }

@@ -1,8 +1,8 @@
 // The decoded bytes of single sections, outside any session.
 // SPDX-License-Identifier: Apache-2.0
 
+import CZstd
 import CurtaFormat
-import CurtaRuntime
 
 extension CurtaFile {
   /// The decoded bytes of a section of any codec. Throws `badFrame`.
@@ -19,7 +19,10 @@ extension CurtaFile {
       switch section.codec {
       case .stored: break
       case .lz4: isGood = decodeLZ4Block(stored, to: target, size: size)
-      case .zstd: isGood = zstdDecoder(nil, stored.base, stored.count, target, size) == 0
+      case .zstd:
+        isGood =
+          ZSTD_findFrameCompressedSize(stored.base, stored.count) == stored.count
+          && ZSTD_decompress(target, size, stored.base, stored.count) == size
       }
       count = isGood ? size : 0
     }

@@ -1,16 +1,17 @@
-// The real numbers of one tensor of a file.
+// One tensor read back from a file: its integers, and the real numbers that they stand for.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
 import CurtaQuantize
 import CurtaTensor
+import CurtaWrite
 
 /// Reads one tensor back from its data sections.
-struct TensorReader {
+package struct TensorReader {
   private let file: CurtaFile
   private let tensor: TensorDescriptor
 
-  init(_ file: CurtaFile, _ tensor: TensorDescriptor) {
+  package init(_ file: CurtaFile, _ tensor: TensorDescriptor) {
     self.file = file
     self.tensor = tensor
   }
@@ -31,17 +32,28 @@ struct TensorReader {
   }
 
   /// The real numbers [rows][columns], rounded once to float32.
-  func matrix() throws -> Matrix {
-    let (rows, columns) = (Int(tensor.rows), Int(tensor.columns))
-    switch tensor.encoding {
-    case .words: throw CurtaError(.badProgram, section: SectionKind.program)
-    case .wide:
-      return WideTensor(
-        rows: rows, columns: columns, exponent: Int(tensor.exponent),
-        codes: try integers(0, Int16.self), mantissas: try integers(1, UInt16.self)
-      ).dequantized()
-    case .grid: return try grid().dequantized()
+  package func matrix() throws -> Matrix {
+    guard let values = try quantized().dequantized() else {
+      throw CurtaError(.badProgram, section: SectionKind.program)
     }
+    return values
+  }
+
+  /// The integers.
+  func quantized() throws -> QuantizedTensor {
+    let (rows, columns) = (Int(tensor.rows), Int(tensor.columns))
+    let base: QuantizedTensor.Base
+    switch tensor.encoding {
+    case .words:
+      base = .words(WordsTensor(rows: rows, columns: columns, words: try integers(0, UInt32.self)))
+    case .wide:
+      base = .wide(
+        WideTensor(
+          rows: rows, columns: columns, exponent: Int(tensor.exponent),
+          codes: try integers(0, Int16.self), mantissas: try integers(1, UInt16.self)))
+    case .grid: base = .grid(try grid())
+    }
+    return QuantizedTensor(name: tensor.name.string, base)
   }
 
   /// The integers of a grid, those of pruned cells 0.
