@@ -96,21 +96,16 @@ extension Recipe {
     progress: (ConversionStage) -> Void
   ) throws -> Recipe {
     guard let budget else { return self }
-    let source = checkpoint.source.foldingNormBiases()
-    let d = source.description
-    let ends = try source.ends()
-    let layers = try (0..<d.layers).map { try source.layer($0) }
-    let held = DecoderSource(
-      description: d, parameterCount: source.parameterCount, ends: { ends },
-      layer: { layers[$0] })
-    let some = try evenly(4, of: CalibrationText.sequences(checkpoint, calibration))
-      .map { Array($0.prefix(256)) }
+    let held = try checkpoint.source.foldingNormBiases().held()
+    let d = held.description
+    let ends = try held.ends()
+    let some = Sensitivity.some(of: try CalibrationText.sequences(checkpoint, calibration))
     let stack = LayerStack(held, ends, some)
     let inventory = TensorInventory(d)
     let sensitivity = Sensitivity(stack: stack, rules: choices, clip: clip)
-    var losses = try sensitivity.losses(of: inventory.layerParts) {
+    var losses = try sensitivity.measure(inventory.layerParts) {
       progress(.measuring(layer: $0, count: d.layers))
-    }
+    }.mapValues(\.losses)
     for part in [EndPart.embedding, .head] where part.isPresent(in: d) {
       let planned = part.planned(d, stack.spreading)
       losses[planned.name] = try sensitivity.losses(
@@ -125,7 +120,7 @@ extension Recipe {
     return try BudgetPlan(
       planned: inventory.tensors, recipe: self,
       otherBytes: BudgetPlan.overhead + tokenizerSection(of: checkpoint).count,
-      parameters: source.parameterCount, losses: losses
+      parameters: held.parameterCount, losses: losses
     ).recipe(for: budget)
   }
 
@@ -137,13 +132,13 @@ extension Recipe {
     guard let budget else { return self }
     let weights = checkpoint.weights
     let vision = FoldedVision(weights)
-    let images = evenly(16, of: calibration.images ?? VisionCalibration.drawn(vision.d))
+    let images = evenly(16, of: calibration.images ?? DrawnScenes.images(vision.d, count: 16))
     let inventory = VisionInventory(vision)
     let losses = try Sensitivity(
       stack: LayerStack(weights, images), rules: choices, clip: clip
-    ).losses(of: inventory.layers.parts) {
+    ).measure(inventory.layers.parts) {
       progress(.measuring(layer: $0, count: vision.d.body.layers))
-    }
+    }.mapValues(\.losses)
     return try BudgetPlan(
       planned: inventory.tensors, recipe: self, otherBytes: BudgetPlan.overhead,
       parameters: weights.parameterCount, losses: losses
@@ -151,8 +146,26 @@ extension Recipe {
   }
 }
 
+extension DecoderSource {
+  /// The same with all layers in memory. Throws what reading throws.
+  func held() throws -> DecoderSource {
+    let ends = try ends()
+    let layers = try (0..<description.layers).map { try layer($0) }
+    return DecoderSource(
+      description: description, parameterCount: parameterCount, ends: { ends },
+      layer: { layers[$0] })
+  }
+}
+
+extension Sensitivity {
+  /// What losses are measured on: up to four sequences of 256 tokens.
+  static func some(of sequences: [[Int32]]) -> [[Int32]] {
+    evenly(4, of: sequences).map { Array($0.prefix(256)) }
+  }
+}
+
 /// At most `count` elements, evenly out of all.
-private func evenly<Element>(_ count: Int, of all: [Element]) -> [Element] {
+func evenly<Element>(_ count: Int, of all: [Element]) -> [Element] {
   let taken = min(count, all.count)
   return (0..<taken).map { all[$0 * all.count / taken] }
 }

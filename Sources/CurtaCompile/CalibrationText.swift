@@ -14,6 +14,10 @@ public struct CalibrationInput: Sendable {
   public var images: [[UInt8]]?
   /// Tokens of text to look at, at most.
   public var tokens = 16_384
+  /// Images to draw where none are given (`DrawnScenes`).
+  public var drawnImages = CalibrationInput.imageCount
+  /// Images that a conversion looks at unless it is told otherwise.
+  public static let imageCount = 64
 
   public init() {}
 }

@@ -140,10 +140,11 @@ public struct Conversion: Sendable {
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     let sequences =
       recipe.isCalibrated ? try CalibrationText.sequences(checkpoint, calibration) : []
+    let rates = try recipe.rates(checkpoint, sequences, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try Lowering(
         source: checkpoint.source, recipe: recipe, codec: codec, begin: checkpoint.bos,
-        sequences: sequences, progress: progress
+        sequences: sequences, rates: rates, progress: progress
       ).run()
     }
     progress(.writing)
@@ -163,19 +164,21 @@ public struct Conversion: Sendable {
     let recipe = try recipe.allotted(checkpoint, budget, calibration, progress: progress)
     return try contents(
       checkpoint.weights, metadata: metadata, recipe: recipe, codec: codec,
-      images: calibration.images ?? [], progress: progress)
+      images: calibration.images ?? [], drawn: calibration.drawnImages, progress: progress)
   }
 
   /// Everything that goes into the file of a vision transformer in memory. `images`, of the model's
   /// size, are measured besides the drawn ones to place the fixed points.
   public static func contents(
     _ weights: VisionWeights, metadata: [String: MetadataValue] = [:], recipe: Recipe,
-    codec: CodecChoice = .auto, images: [[UInt8]] = [],
+    codec: CodecChoice = .auto, images: [[UInt8]] = [], drawn: Int = CalibrationInput.imageCount,
     progress: (ConversionStage) -> Void = { _ in }
   ) throws -> FileContents {
+    let rates = try recipe.rates(weights, images, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
       try VisionLowering(
-        weights: weights, recipe: recipe, codec: codec, images: images, progress: progress
+        weights: weights, recipe: recipe, codec: codec, images: images, drawn: drawn,
+        rates: rates, progress: progress
       ).run()
     }
     progress(.writing)

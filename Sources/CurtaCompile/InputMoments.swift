@@ -1,77 +1,100 @@
-// The second moments of what enters the linear layers of one layer of a model.
+// The moments of what enters the linear layers of one layer of a model.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaQuantize
 import CurtaTensor
 
-/// Gathers X Xᵀ at the places where linear layers read, once for all that read the same rows.
+/// Gathers X Xᵀ where linear layers read, once for all that read the same rows, and how far these
+/// rows and the residual stream are from those of the float model.
 ///
 /// The rows are those of the file's program: turned by the Hadamard of the site.
 final class InputMoments {
   private let spreading: Spreading
+  /// Whether a norm stands between what a block gives and the sum, which then says nothing about it.
+  private let sumsAreNormed: Bool
   private var moments: [ActivationSite: Hessian] = [:]
   private var prepared: [ActivationSite: SolverHessian] = [:]
-  private var failure: QuantizeError?
+  private var drifts: [ActivationSite: CrossMoments] = [:]
+  private var streamDrifts: [ActivationSite: CrossMoments] = [:]
 
-  init(_ spreading: Spreading) {
+  /// Solvers would otherwise fit the noise of few tokens.
+  private static let damping = 0.01
+
+  init(_ spreading: Spreading, sumsAreNormed: Bool = false) {
     self.spreading = spreading
+    self.sumsAreNormed = sumsAreNormed
   }
 
-  /// Forgets what was seen.
-  func reset() {
-    moments = [:]
-    prepared = [:]
-    failure = nil
+  /// Adds `rows` [tokens][columns] that reach a site. Throws `QuantizeError` for rows that are not
+  /// finite.
+  func gather(_ rows: Matrix, at site: ActivationSite) throws(QuantizeError) {
+    try moments[site, default: Hessian(columns: rows.columns)]
+      .accumulate(rows: turned(rows, at: site))
   }
 
-  /// The hook to give to a model; it changes nothing.
-  var transform: SiteTransform {
-    SiteTransform { site, _, values, rowWidth in
-      guard InputMoments.sites.contains(site), rowWidth > 0 else { return }
-      var rows = values
-      let block = self.spreading[site]
-      if block > 0 { hadamard(&rows, block: block, scale: 1) }
-      let inputs = Matrix(rows: rows.count / rowWidth, columns: rowWidth, values: rows)
-      do throws(QuantizeError) {
-        try self.moments[site, default: Hessian(columns: rowWidth)].accumulate(rows: inputs)
-      } catch {
-        self.failure = error
-      }
-    }
+  /// The same of a passage, with what the float model has in its place. Throws `QuantizeError`.
+  func gather(
+    _ passage: LayerPassage, exact: LayerPassage, at site: ActivationSite
+  ) throws(QuantizeError) {
+    try gather(passage.rows, at: site)
+    let rows = turned(passage.rows, at: site)
+    drifts[site, default: CrossMoments(rows: rows.columns, columns: rows.columns)].accumulate(
+      left: turned(exact.rows.minus(passage.rows), at: site), right: rows)
+    guard !sumsAreNormed, site == .attentionOutput || site == .feedForwardProduct else { return }
+    let behind = exact.stream.minus(passage.stream)
+    streamDrifts[site, default: CrossMoments(rows: behind.columns, columns: rows.columns)]
+      .accumulate(left: behind, right: rows)
+  }
+
+  private func turned(_ rows: Matrix, at site: ActivationSite) -> Matrix {
+    var result = rows
+    let block = spreading[site]
+    if block > 0 { hadamard(&result.values, block: block, scale: 1) }
+    return result
   }
 
   /// What was seen of the rows that a tensor multiplies, ready for the solvers; nil for one that
-  /// multiplies none. Throws `QuantizeError` for rows that are not finite.
+  /// multiplies none. Throws `QuantizeError`.
   func hessian(for role: TensorRole) throws(QuantizeError) -> SolverHessian? {
-    if let failure { throw failure }
-    guard let site = site(of: role), let seen = moments[site] else { return nil }
+    guard let site = role.site, let seen = moments[site] else { return nil }
     if let ready = prepared[site] { return ready }
-    // Solvers would otherwise fit the noise of few tokens.
-    let ready = try SolverHessian(seen.damped(by: 0.01))
+    let ready = try SolverHessian(seen.damped(by: InputMoments.damping))
     prepared[site] = ready
     return ready
   }
 
   /// The same as they were gathered.
-  func gathered(for role: TensorRole) throws(QuantizeError) -> Hessian? {
-    if let failure { throw failure }
-    return site(of: role).flatMap { moments[$0] }
+  func gathered(for role: TensorRole) -> Hessian? { role.site.flatMap { moments[$0] } }
+
+  /// What a tensor should hold, turned as the rows are, for the float model's outputs to come of the
+  /// rows that were seen: itself, where the float model's rows were not.
+  func target(_ weights: Matrix, for role: TensorRole) -> Matrix {
+    guard let site = role.site, let seen = moments[site], let drift = drifts[site] else {
+      return weights
+    }
+    return weights.aimed(
+      from: seen.damped(by: InputMoments.damping), drift: drift, behind: streamDrifts[site])
   }
+}
 
-  private static let sites: Set<ActivationSite> = [
-    .attentionInput, .attentionOutput, .feedForwardInput, .feedForwardProduct, .headInput,
-  ]
-
-  private func site(of role: TensorRole) -> ActivationSite? {
-    switch role {
+extension TensorRole {
+  /// The rows that it multiplies.
+  fileprivate var site: ActivationSite? {
+    switch self {
     case .query, .key, .value: .attentionInput
     case .output: .attentionOutput
-    case .gate, .up:
-      // Parallel branches may share one norm.
-      moments[.feedForwardInput] != nil ? .feedForwardInput : .attentionInput
+    case .gate, .up: .feedForwardInput
     case .down: .feedForwardProduct
     case .embedding, .head: .headInput
     case .norm, .bias, .position, .patch: nil
     }
+  }
+}
+
+extension Matrix {
+  /// self − other, element by element.
+  fileprivate func minus(_ other: Matrix) -> Matrix {
+    precondition(rows == other.rows && columns == other.columns)
+    return Matrix(rows: rows, columns: columns, values: zip(values, other.values).map { $0 - $1 })
   }
 }

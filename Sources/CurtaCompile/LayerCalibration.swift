@@ -8,34 +8,41 @@ import CurtaWrite
 /// The residual streams of all calibration inputs, on their way through a model.
 ///
 /// A layer first runs with its float weights while the moments of its linear layers' inputs are
-/// gathered, then with the weights that the file will hold, so that the next layer sees what it will
-/// see in the end (as GPTQ does, Frantar et al. 2022). Activations are rounded to codes in both.
+/// gathered (`watch`), then with the weights that the file will hold (`advance`), so that the next
+/// layer sees what it will see in the end (as GPTQ does, Frantar et al. 2022). Activations are rounded
+/// to codes in both. Where much is lost, as by pruning, `aim` does more in place of the two.
 struct LayerCalibration {
   private let parts: [LayerPart]
-  private let moments: InputMoments
-  private let watching: LayerRunner
-  private let running: LayerRunner
+  private let spreading: Spreading
+  /// Whether what a block gives is normed before it enters the sum.
+  private let hasPostNorms: Bool
+  private let exact: LayerRunner
+  private let rounded: LayerRunner
   /// [rows][width] each.
   private(set) var streams: [Matrix]
+  /// Those of the float model, for `aim`.
+  private var exactStreams: [Matrix]
 
   /// `streams` are the rows that enter the first layer, `codes` those of the attention weights.
   init(_ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = []) {
     parts = LayerPart.present(in: d.parts)
-    let spreading = Spreading(d)
-    moments = InputMoments(spreading)
-    let rounding = FakeQuantization.transform(spreading, codes: codes)
-    watching = LayerRunner(d, rounding.then(moments.transform))
-    running = LayerRunner(d, rounding)
+    spreading = Spreading(d)
+    hasPostNorms = d.parts.contains(.postNorms)
+    exact = LayerRunner(d)
+    rounded = LayerRunner(d, FakeQuantization.transform(spreading, codes: codes))
     self.streams = streams
+    exactStreams = streams
   }
 
-  /// Gathers the moments of the inputs of layer `index`.
-  func watch(_ layer: DecoderLayer, _ index: Int) -> InputMoments {
-    moments.reset()
-    for stream in streams {
-      var copy = stream
-      var cache = LayerCache()
-      watching.run(layer, index, &copy, from: 0, &cache)
+  /// The moments of the inputs of layer `index` with its float weights; the streams stay. Throws
+  /// `QuantizeError`.
+  func watch(_ layer: DecoderLayer, _ index: Int) throws -> InputMoments {
+    let moments = InputMoments(spreading)
+    var passages = streams.map(LayerPassage.init)
+    for stage in LayerStage.allCases {
+      guard let site = stage.site else { break }
+      passages = rounded.advance(passages, to: stage, layer, index)
+      for passage in passages { try moments.gather(passage.rows, at: site) }
     }
     return moments
   }
@@ -44,18 +51,95 @@ struct LayerCalibration {
   mutating func advance(_ layer: DecoderLayer, _ index: Int, as tensors: [PackedTensor]) {
     var quantized = layer
     for (part, tensor) in zip(parts, tensors) { part.set(tensor.values, in: &quantized) }
-    streams = running.run(quantized, index, over: streams)
+    streams = rounded.run(quantized, index, over: streams)
+  }
+
+  /// Takes the streams through layer `index`, and its tensors to where the sums come closest to those
+  /// of the float model.
+  ///
+  /// Within the layer, too, each linear layer sees the rows that the quantized ones before it make, and
+  /// the float model runs beside, for what its outputs should be (`InputMoments.target`). `quantize` is
+  /// called for the parts of the layer as their inputs become known, with their places among all.
+  /// Throws what it throws, and `QuantizeError`.
+  mutating func aim(
+    _ layer: DecoderLayer, _ index: Int,
+    quantize: (Range<Int>, InputMoments) throws -> [PackedTensor]
+  ) throws {
+    var quantized = layer
+    var passages = streams.map(LayerPassage.init)
+    var exactPassages = exactStreams.map(LayerPassage.init)
+    for stage in LayerStage.allCases {
+      passages = rounded.advance(passages, to: stage, quantized, index)
+      exactPassages = exact.advance(exactPassages, to: stage, layer, index)
+      guard let site = stage.site else { break }
+      let moments = InputMoments(spreading, sumsAreNormed: hasPostNorms)
+      for (passage, exact) in zip(passages, exactPassages) {
+        try moments.gather(passage, exact: exact, at: site)
+      }
+      let own = parts.indices.filter { parts[$0].stage == stage }
+      guard let first = own.first else { continue }
+      let places = first..<first + own.count
+      for (place, tensor) in zip(places, try quantize(places, moments)) {
+        parts[place].set(tensor.values, in: &quantized)
+      }
+    }
+    streams = passages.map(\.stream)
+    exactStreams = exactPassages.map(\.stream)
   }
 
   /// Gathers the moments of the head's input.
-  func watchHead(_ ends: DecoderEnds) -> InputMoments {
-    moments.reset()
-    for stream in streams { watching.headInput(stream, ends) }
+  func watchHead(_ ends: DecoderEnds) throws -> InputMoments {
+    let moments = InputMoments(spreading)
+    for stream in streams {
+      try moments.gather(rounded.headInput(stream, ends), at: .headInput)
+    }
     return moments
   }
 }
 
+extension LayerStage {
+  /// Where its rows become codes; nil at the end.
+  var site: ActivationSite? {
+    switch self {
+    case .attentionInput: .attentionInput
+    case .attentionOutput: .attentionOutput
+    case .feedForwardInput: .feedForwardInput
+    case .feedForwardProduct: .feedForwardProduct
+    case .end: nil
+    }
+  }
+}
+
+extension LayerPart {
+  /// The stage whose rows it multiplies, or that comes before it is needed. Parts come in the order of
+  /// their stages.
+  fileprivate var stage: LayerStage {
+    switch self {
+    case .attentionNorm, .attentionNormBias, .query, .queryBias, .queryNorm, .key, .keyBias,
+      .keyNorm, .value, .valueBias:
+      .attentionInput
+    case .output, .outputBias, .attentionPostNorm, .feedForwardNorm, .feedForwardNormBias:
+      .attentionOutput
+    case .gate, .gateBias, .up, .upBias: .feedForwardInput
+    case .down, .downBias, .feedForwardPostNorm: .feedForwardProduct
+    }
+  }
+}
+
 extension LayerRunner {
+  /// The way of several streams to `stage` in layer `index`, each from position 0, on all cores.
+  fileprivate func advance(
+    _ passages: [LayerPassage], to stage: LayerStage, _ layer: DecoderLayer, _ index: Int
+  ) -> [LayerPassage] {
+    SingleThreadedBLAS.run {
+      concurrentMap(passages.count) { i in
+        var (passage, cache) = (passages[i], LayerCache())
+        advance(&passage, to: stage, layer, index, from: 0, &cache)
+        return passage
+      }
+    }
+  }
+
   /// Several streams behind layer `index`, each from position 0, on all cores.
   func run(_ layer: DecoderLayer, _ index: Int, over streams: [Matrix]) -> [Matrix] {
     SingleThreadedBLAS.run {

@@ -10,7 +10,7 @@ struct LayerStack {
   let d: DecoderDescription
   let spreading: Spreading
   /// The rows that enter the first layer, [rows][width] for every input.
-  let streams: [Matrix]
+  private(set) var streams: [Matrix]
   let layer: (Int) throws -> DecoderLayer
   /// Rows of outputs of a stream behind the last layer.
   let outputs: (Matrix) -> Matrix
@@ -42,6 +42,13 @@ struct LayerStack {
       return Matrix(rows: 1, columns: row.count, values: row)
     }
     givesLogits = weights.description.hasHead
+  }
+
+  /// The same with at most `count` of the inputs, evenly out of all.
+  func evenly(_ count: Int) -> LayerStack {
+    var stack = self
+    stack.streams = CurtaCompile.evenly(count, of: streams)
+    return stack
   }
 
   /// Streams behind layer `index`.

@@ -22,6 +22,8 @@ struct Lowering {
   let begin: Int32?
   /// What solvers are calibrated on, where the recipe has one: sequences of tokens.
   var sequences: [[Int32]] = []
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   let progress: (ConversionStage) -> Void
 
   /// Quantizes layer by layer; beside the packed results one layer's floats are in memory, and the
@@ -51,6 +53,7 @@ struct Lowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+    packer.rates = rates
     var calibration: LayerCalibration?
     // A tied head is quantized for what the head reads, which is known at the end.
     var (first, last) = (inventory.firstParts, inventory.lastParts)
@@ -58,7 +61,7 @@ struct Lowering {
       let ends = try source.ends()
       if recipe.isCalibrated {
         let stack = LayerStack(source, ends, sequences)
-        if let rule = recipe.prune {
+        if let rule = recipe.prune, rule.form == .blocks {
           packer.masks = try stack.masks(rule) { progress(.measuring(layer: $0, count: d.layers)) }
         }
         calibration = LayerCalibration(d, stack.streams, codes: codes)
@@ -70,13 +73,11 @@ struct Lowering {
     }
     for index in 0..<d.layers {
       let layer = try source.layer(index)
-      let tensors = try packer.put(
-        inventory.layerParts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
-        moments: calibration?.watch(layer, index))
-      calibration?.advance(layer, index, as: tensors)
+      try packer.put(
+        layer, index, inventory.layerParts, at: inventory.layers.first(of: index), &calibration)
     }
     let ends = try source.ends()
-    let moments = calibration?.watchHead(ends)
+    let moments = try calibration?.watchHead(ends)
     for part in last {
       try packer.put([part.values(ends, d)], at: inventory.index(part)!, moments: moments)
     }

@@ -99,7 +99,7 @@ extension ProgramBuilder {
       .attend(
         query: codes, keys: keys, values: values, out: mixed, window: layer.window ?? 0,
         mantissa: factor.mantissa, exponent: factor.exponent, hadamard: spreading.attention,
-        cap: d.scoreCapOperand, code: codes.isEmpty ? nil : codes[index]),
+        cap: d.scoreCapOperand, code: scoreCodes.isEmpty ? nil : scoreCodes[index]),
     ]
     appendSum(mixed, .output, .outputBias, .attentionPostNorm, .attentionResult, index)
   }

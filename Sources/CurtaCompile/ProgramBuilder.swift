@@ -13,7 +13,7 @@ struct ProgramBuilder {
   let ranges: ActivationRanges
   let spreading: Spreading
   /// Of the attention weights of each layer, or none.
-  let codes: [ScoreCode]
+  let scoreCodes: [ScoreCode]
 
   private(set) var buffers: [BufferDescription] = []
   private var named: [BufferKey: Int] = [:]
@@ -26,7 +26,7 @@ struct ProgramBuilder {
     codes: [ScoreCode] = []
   ) {
     self.d = d
-    self.codes = codes
+    scoreCodes = codes
     self.tensors = tensors
     self.ranges = ranges
     spreading = Spreading(d)

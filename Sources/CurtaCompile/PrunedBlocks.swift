@@ -7,32 +7,38 @@ import CurtaTensor
 extension LayerStack {
   /// The masks of all weights of the layers, by name, as `rule` wants them.
   ///
-  /// Looks at the float model. The moments of all layers are in memory meanwhile. Throws what reading
-  /// a layer throws, and `QuantizeError`.
+  /// Looks at the float model: an error of a tensor counts by what it loses at the model's outputs
+  /// (`Sensitivity`). The moments of all layers are in memory meanwhile. Throws what reading a layer
+  /// throws, and `QuantizeError`.
   func masks(
     _ rule: PruneRule, progress: (Int) -> Void = { _ in }
   ) throws -> [String: BlockMask] {
     var (names, tensors): ([String], [PrunableTensor]) = ([], [])
     var streams = streams
     let parts = LayerPart.present(in: d.parts).filter(\.isWeight)
+    let slopes = try Sensitivity(
+      stack: evenly(PruneRule.measuredInputs), rules: [TensorRule(bits: 2, group: 32)],
+      clip: .search
+    ).measure(parts, progress: progress)
     for index in 0..<d.layers {
-      progress(index)
       let layer = try layer(index)
-      let moments = LayerCalibration(d, streams).watch(layer, index)
+      let moments = try LayerCalibration(d, streams).watch(layer, index)
       for part in parts {
         let planned = part.planned(d, spreading, layer: index)
-        guard let role = planned.role, let hessian = try moments.gathered(for: role) else {
+        guard let role = planned.role, let hessian = moments.gathered(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
         names.append(planned.name)
         tensors.append(
           PrunableTensor(
             weight: Spreading.turned(part.values(layer), block: planned.block), hessian: hessian,
-            tokens: streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0))
+            tokens: streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0,
+            importance: slopes[planned.name]?.slope))
       }
       streams = run(layer, index, over: streams)
     }
-    let masks = try BlockPruning(power: rule.power).select(tensors, density: rule.density)
+    let masks = try DropAndRegrow(rounds: rule.regrow).refine(
+      tensors, BlockPruning(power: rule.power).select(tensors, density: rule.density))
     return Dictionary(zip(names, masks)) { first, _ in first }
   }
 }

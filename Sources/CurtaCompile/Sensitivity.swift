@@ -16,12 +16,26 @@ struct Sensitivity {
   let rules: [TensorRule]
   let clip: ClipSearch
 
-  /// [rule] of every weight among `parts` of every layer, by name, in the units of `LayerStack.loss`.
+  /// What a weight lost at the coarsest rule, in the units of `LayerStack.loss`, and its errors
+  /// Σ (w − ŵ) H (w − ŵ)ᵀ at every rule, [rule].
+  struct Measured {
+    var loss: Double
+    var errors: [Double]
+    /// The coarsest rule.
+    var coarsest: Int
+
+    /// The losses at every rule, [rule].
+    var losses: [Double] { errors.map { slope * $0 } }
+    /// The loss of one unit of the error.
+    var slope: Double { loss / max(errors[coarsest], 1e-300) }
+  }
+
+  /// Every weight among `parts` of every layer, by name.
   ///
   /// Throws what reading a layer throws, and `QuantizeError`.
-  func losses(of parts: [LayerPart], progress: (Int) -> Void = { _ in }) throws -> [String:
-    [Double]]
-  {
+  func measure(
+    _ parts: [LayerPart], progress: (Int) -> Void = { _ in }
+  ) throws -> [String: Measured] {
     let count = stack.d.layers
     var inputs = [stack.streams]
     for index in 0..<count {
@@ -31,11 +45,11 @@ struct Sensitivity {
     let expected = inputs[count].map(stack.outputs)
     let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
 
-    var result: [String: [Double]] = [:]
+    var result: [String: Measured] = [:]
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
-      let moments = LayerCalibration(stack.d, inputs[index]).watch(layer, index)
+      let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
       var errors: [(name: String, values: [Double])] = []
       var shares: [Double] = []
       var rounded = layer
@@ -67,7 +81,7 @@ struct Sensitivity {
       let loss = try lossBehind(index, rounded, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
       for ((name, errors), share) in zip(errors, shares) {
-        result[name] = errors.map { loss * share / total * $0 / max(errors[coarsest], 1e-300) }
+        result[name] = Measured(loss: loss * share / total, errors: errors, coarsest: coarsest)
       }
     }
     return result
@@ -87,7 +101,12 @@ struct Sensitivity {
       errors.append(squaredDistance(found, turned))
       if rule.bits < coarsest.bits { coarsest = (rule.bits, found, max(errors.last!, 1e-300)) }
     }
-    let other = changed(Spreading.turnedBack(coarsest.values, block: block))
+    let loss = try loss(changed(Spreading.turnedBack(coarsest.values, block: block)))
+    return errors.map { loss * $0 / coarsest.error }
+  }
+
+  /// The loss of another model that differs outside the layers.
+  func loss(_ other: LayerStack) throws -> Double {
     var (streams, others) = (stack.streams, other.streams)
     for index in 0..<stack.d.layers {
       let layer = try stack.layer(index)
@@ -95,8 +114,7 @@ struct Sensitivity {
       others = stack.run(layer, index, over: others)
     }
     let losses = zip(streams, others).map { stack.loss(other.outputs($1), stack.outputs($0)) }
-    let loss = losses.reduce(0, +) / Double(max(losses.count, 1))
-    return errors.map { loss * $0 / coarsest.error }
+    return losses.reduce(0, +) / Double(max(losses.count, 1))
   }
 
   /// The loss of the model with another layer `index`.

@@ -37,6 +37,8 @@ struct TensorPacker {
   let progress: (ConversionStage) -> Void
   /// Masks of tensors, by name.
   var masks: [String: BlockMask] = [:]
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   private var slots: [TensorContents?]
   private var done = 0
 
@@ -59,6 +61,27 @@ struct TensorPacker {
     }
   }
 
+  /// Quantizes and packs the parts of layer `index`, the first of which is at `place`. Throws what
+  /// `calibration` throws, `ConversionError` or `WriteError`.
+  mutating func put(
+    _ layer: DecoderLayer, _ index: Int, _ parts: [LayerPart], at place: Int,
+    _ calibration: inout LayerCalibration?
+  ) throws {
+    let all = parts.map { $0.values(layer) }
+    guard calibration != nil else {
+      try put(all, at: place)
+      return
+    }
+    if recipe.prune != nil {
+      try calibration?.aim(layer, index) { places, moments in
+        try put(Array(all[places]), at: place + places.lowerBound, moments: moments)
+      }
+    } else {
+      let tensors = try put(all, at: place, moments: calibration?.watch(layer, index))
+      calibration?.advance(layer, index, as: tensors)
+    }
+  }
+
   /// Quantizes and packs the tensors at `place` and behind. `moments` are those of their inputs,
   /// which solvers need. Throws `ConversionError` or `WriteError`.
   @discardableResult
@@ -72,9 +95,10 @@ struct TensorPacker {
       report(tensor.name)
       do throws(QuantizeError) {
         let turned = Spreading.turned(values, block: tensor.block)
+        let target = moments?.target(turned, for: role) ?? turned
         tensors.append(
           PackedTensor(
-            tensor: try quantize(turned, tensor.name, role, moments), planned: tensor))
+            tensor: try quantize(target, tensor.name, role, moments), planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
@@ -90,11 +114,16 @@ struct TensorPacker {
     _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?
   ) throws(QuantizeError) -> QuantizedTensor {
     let hessian = try moments?.hessian(for: role)
-    if let mask = masks[name], let hessian, let gathered = try moments?.gathered(for: role) {
+    if let mask = masks[name], let hessian, let gathered = moments?.gathered(for: role) {
       return try recipe.quantize(
         values, name: name, role: role, mask: mask, moments: gathered, hessian: hessian)
     }
-    return try recipe.quantize(values, name: name, role: role, hessian: hessian)
+    if let prune = recipe.prune, prune.form != .blocks, role.isPruned,
+      let gathered = moments?.gathered(for: role)
+    {
+      return try recipe.quantize(values, name: name, role: role, prune: prune, moments: gathered)
+    }
+    return try recipe.quantize(values, name: name, role: role, hessian: hessian, rates: rates)
   }
 
   /// Packs the phases of a rotary table.
@@ -114,6 +143,16 @@ struct TensorPacker {
   private mutating func report(_ name: String) {
     progress(.quantizing(name: name, index: done, count: planned.count))
     done += 1
+  }
+}
+
+extension TensorRole {
+  /// Whether a recipe that prunes leaves something of it out: of the weights of the layers.
+  fileprivate var isPruned: Bool {
+    switch self {
+    case .query, .key, .value, .output, .gate, .up, .down: true
+    case .embedding, .head, .position, .patch, .norm, .bias: false
+    }
   }
 }
 

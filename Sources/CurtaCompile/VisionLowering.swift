@@ -12,6 +12,10 @@ struct VisionLowering {
   let codec: CodecChoice
   /// Images to measure activations on besides the drawn ones, [height][width][channels] each.
   var images: [[UInt8]] = []
+  /// How many drawn scenes a calibrated recipe looks at where there are no images.
+  var drawn = CalibrationInput.imageCount
+  /// What errors cost, where the recipe has a loss.
+  var rates: RatePlan?
   let progress: (ConversionStage) -> Void
 
   /// Quantizes tensor by tensor. Throws `ConversionError` or `WriteError`.
@@ -20,7 +24,7 @@ struct VisionLowering {
     weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
     progress(.calibrating)
-    let seen = images.isEmpty ? VisionCalibration.pictures(weights.description) : images
+    let seen = images.isEmpty ? DrawnScenes.images(weights.description, count: drawn) : images
     var factors: [LayerFactors] = []
     if recipe.smooths {
       let layers = weights.description.body.layers
@@ -38,12 +42,13 @@ struct VisionLowering {
 
     var packer = TensorPacker(
       planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+    packer.rates = rates
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?
     if recipe.isCalibrated {
       let stack = LayerStack(weights, seen)
-      if let rule = recipe.prune {
+      if let rule = recipe.prune, rule.form == .blocks {
         packer.masks = try stack.masks(rule) {
           progress(.measuring(layer: $0, count: vision.d.body.layers))
         }
@@ -52,10 +57,8 @@ struct VisionLowering {
     }
     for index in 0..<vision.d.body.layers {
       let layer = vision.layer(index)
-      let tensors = try packer.put(
-        inventory.layers.parts.map { $0.values(layer) }, at: inventory.layers.first(of: index),
-        moments: calibration?.watch(layer, index))
-      calibration?.advance(layer, index, as: tensors)
+      try packer.put(
+        layer, index, inventory.layers.parts, at: inventory.layers.first(of: index), &calibration)
     }
     try packer.put(
       values(inventory.lastParts), at: inventory.layers.first(of: vision.d.body.layers))

@@ -18,9 +18,13 @@ extension Conversion {
       if let path { calibration.texts = try TextDocuments(path).texts }
       return
     }
-    guard let path else { return }
+    let count = size ?? CalibrationInput.imageCount
+    guard let path else {
+      calibration.drawnImages = count
+      return
+    }
     var images = try ImageSet(path)
-    images.keep(size ?? 64)
+    images.keep(count)
     calibration.images = try fitted(images)
   }
 

@@ -28,6 +28,15 @@ public struct PrunableTensor: Sendable {
   }
 }
 
+extension PrunableTensor {
+  /// What its squared errors are multiplied by.
+  func weightOfErrors() throws(QuantizeError) -> Double {
+    if let importance { return importance }
+    let size = energy(weight, hessian)
+    return size > 0 ? 1 / size : 1
+  }
+}
+
 /// Selection of blocks of 16 rows by 32 columns over several tensors, and what makes up for them.
 ///
 /// After LPViT (Xu et al. 2024, arXiv 2407.02068): distortion plus `power` times the blocks that are
@@ -87,8 +96,7 @@ public struct BlockPruning: Sendable {
     guard let inverse = SingleThreadedBLAS.run({ symmetricInverse(moments, columns) }) else {
       throw .unsupported("second moments that are not positive definite")
     }
-    let size = energy(weight, tensor.hessian)
-    let importance = tensor.importance ?? (size > 0 ? 1 / size : 1)
+    let importance = try tensor.weightOfErrors()
     let mask = BlockMask(rows: weight.rows, columns: columns)
     let power = self.power * Double(tensor.tokens)
     let strips = SingleThreadedBLAS.run {

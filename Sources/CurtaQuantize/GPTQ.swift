@@ -18,10 +18,11 @@ enum GPTQ {
     for start in stride(from: 0, to: columns, by: width) {
       let end = min(start + width, columns)
       for j in start..<end {
+        let weight = Float(hessian.pivots[j] * hessian.unit)
         let feedback = hessian.feedback.base + j * columns
         for lane in stride(from: 0, to: lanes, by: 8) {
           let place = j * lanes + lane
-          let value = block.grid(j, lane).nearest(targets.lanes(place))
+          let value = block.chosen(j, lane, targets.lanes(place), weight: weight)
           block.values.setLanes(value, place)
           let error = block.weights.lanes(place) - value
           errors.setLanes(error, place - start * lanes)

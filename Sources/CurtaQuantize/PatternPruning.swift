@@ -6,7 +6,7 @@ import Foundation
 
 /// Pruning to n survivors in every m columns of a row.
 public struct PatternPruning: Sendable {
-  public enum Score: String, Sendable, CaseIterable {
+  public enum Score: String, Sendable, CaseIterable, Codable {
     /// |w_k| · √H_kk of the given weights (Wanda, Sun et al. 2023, arXiv 2306.11695).
     case wanda
     /// w_k² / [H⁻¹]_kk of the weights as they are when their m columns are reached, H that of the

@@ -55,7 +55,7 @@ enum QuantEase {
         let (place, local) = (j * lanes + lane, (j - range.lowerBound) * lanes + lane)
         let former = block.values.lanes(place)
         let ideal = former - slopes.lanes(local) * inverse
-        let value = isFree ? ideal : block.grid(j, lane).nearest(ideal)
+        let value = isFree ? ideal : block.chosen(j, lane, ideal, weight: moments[j])
         let change = value - former
         changes.setLanes(change, local)
         guard any(change .!= 0) else { continue }

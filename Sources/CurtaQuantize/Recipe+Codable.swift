@@ -150,7 +150,7 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case attention, smooth, prune, rules, choices, tensors
+    case attention, smooth, prune, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -186,6 +186,15 @@ extension Recipe: Codable {
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
     }
+    loss = try object.value(Double.self, "loss")
+    if let loss {
+      guard loss > 0, loss.isFinite else {
+        throw RecipeProblem(reason: "'loss' is \(loss); allowed are numbers above 0")
+      }
+      guard prune == nil, choices.isEmpty else {
+        throw RecipeProblem(reason: "'loss' excludes 'prune' and 'choices'")
+      }
+    }
     tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
 
@@ -204,6 +213,7 @@ extension Recipe: Codable {
     try container.encodeIfPresent(attentionBits, forKey: .attention)
     if smooths { try container.encode(smooths, forKey: .smooth) }
     try container.encodeIfPresent(prune, forKey: .prune)
+    try container.encodeIfPresent(loss, forKey: .loss)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
     if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }

@@ -6,11 +6,19 @@ import CurtaTensor
 extension Recipe {
   /// Quantizes `weights` [rows][columns] by the rule for its role.
   ///
-  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it.
-  /// Throws `QuantizeError`.
+  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it. A
+  /// tensor that `rates` names has codes by `RateQuantizer`. Throws `QuantizeError`.
   public func quantize(
-    _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil
+    _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil,
+    rates: RatePlan? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
+    if let rates, let weight = rates.tensors[name] {
+      return QuantizedTensor(
+        name: name,
+        .grid(
+          try RateQuantizer(lossPerWeight: rates.lossPerWeight)
+            .quantize(weights, weight, hessian: hessian, solvers: solvers)))
+    }
     let rule = rule(for: role, name: name)
     if rule.bits == 16 {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
@@ -41,6 +49,43 @@ extension Recipe {
     return QuantizedTensor(
       name: name,
       .grid(try quantizer.quantize(left, hessian: hessian, solvers: solvers, mask: .blocks(mask))))
+  }
+}
+
+extension Recipe {
+  /// Quantizes what `prune` leaves of `weights` where that is decided tensor by tensor: by a pattern, or
+  /// by columns. `moments` are those of what the tensor multiplies. Codes are rounded to nearest. Throws
+  /// `QuantizeError`.
+  public func quantize(
+    _ weights: Matrix, name: String, role: TensorRole, prune: PruneRule, moments: Hessian
+  ) throws(QuantizeError) -> QuantizedTensor {
+    let rule = rule(for: role, name: name)
+    guard rule.bits < 16 else { throw .unsupported("16 bits with a mask; 2 to 8 are possible") }
+    let left: Matrix
+    let mask: GridMask
+    switch prune.form {
+    case .blocks: preconditionFailure("blocks are chosen over all tensors")
+    case .pattern(let n, let m):
+      let pruned = try PatternPruning(n: n, m: m, score: prune.score).prune(weights, moments)
+      var refined = (pruned.weight, pruned.mask)
+      if prune.regrow > 0 {
+        refined = try DropAndRegrow(rounds: prune.regrow, share: 0.3)
+          .refine(weights, moments, pruned.mask)
+      }
+      (left, mask) = (refined.0, .pattern(refined.1))
+    case .columns:
+      let share = max(prune.density, prune.floor[role] ?? 0)
+      let pruned = try ColumnPruning().prune(
+        weights, moments,
+        keeping: max(1, Int((share * Double(weights.columns)).rounded())))
+      (left, mask) = (pruned.weight, .columns(pruned.columns))
+    }
+    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    return QuantizedTensor(
+      name: name,
+      .grid(
+        try quantizer.quantize(
+          left, importance: moments.diagonal.map(Float.init), mask: mask)))
   }
 }
 

@@ -45,10 +45,13 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
+///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "loss": 0.05, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
+/// With `loss`, the weights of layers, embedding and head have 8-bit codes with one scale a row that
+/// are few bits once the file is compressed (`RateQuantizer`), whatever their rule: as few as this loss
+/// takes, a KL divergence in nats, or of features the squared distance over the squared length.
 /// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
 public struct Recipe: Sendable, Equatable {
   public var name: String
@@ -62,6 +65,9 @@ public struct Recipe: Sendable, Equatable {
   public var rules: [TensorRole: TensorRule]
   /// What is left out of the layers' tensors; nil: nothing.
   public var prune: PruneRule?
+  /// What rounding all weights may cost at the model's outputs, about, with as few bytes after
+  /// compression as that takes; nil: tensors have their rules.
+  public var loss: Double?
   /// Bits of the attention weights, 2…4 (`attend`'s code); nil: they are not coded.
   public var attentionBits: Int?
   /// Whether channels are scaled ahead of linear layers where that loses less (see `Smoothing`).
@@ -86,7 +92,7 @@ public struct Recipe: Sendable, Equatable {
 
   /// Whether a conversion needs something to calibrate on.
   public var isCalibrated: Bool {
-    !solvers.isEmpty || prune != nil || attentionBits != nil || smooths
+    !solvers.isEmpty || prune != nil || loss != nil || attentionBits != nil || smooths
   }
 
   /// The rule for a role, or for the tensor of that name.
@@ -147,6 +153,21 @@ extension Recipe {
     return recipe
   }
 
+  /// Small on disk: 8-bit codes of about 4 and 3 bits after compression.
+  public static let flash4 = flash("flash4", loss: 0.05)
+  public static let flash3 = flash("flash3", loss: 0.1)
+
+  private static func flash(_ name: String, loss: Double) -> Recipe {
+    var recipe = Recipe(
+      name: name,
+      description:
+        "8-bit codes for the smallest compressed file, expected KL divergence \(loss), GPTQ and"
+        + " decoupleQ",
+      solvers: [.gptq, .decoupleq], standard: TensorRule(bits: 8))
+    recipe.loss = loss
+    return recipe
+  }
+
   /// Half of all blocks left out, the others in 8 bits.
   public static let lpvit: Recipe = {
     var recipe = Recipe(
@@ -167,7 +188,9 @@ extension Recipe {
     return recipe
   }()
 
-  public static let builtIn = [w8, w6, w4, gptq, quantease, decoupleq, best, w3, lpvit, isvit]
+  public static let builtIn = [
+    w8, w6, w4, gptq, quantease, decoupleq, best, w3, flash4, flash3, lpvit, isvit,
+  ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.
   ///

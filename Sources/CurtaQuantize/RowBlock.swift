@@ -33,6 +33,8 @@ final class RowBlock {
   var mantissas: [UInt16]  // [lanes]
   var groupScales: [UInt8]?  // [groups][lanes]
   var groupOffsets: [Int16]?  // [groups][lanes]
+  /// What codes cost beside their error; nil: nothing.
+  var prices: RowPrices?
 
   /// The rows `rows` of `tensor`, which stands for `matrix`.
   init(_ tensor: GridTensor, _ matrix: Matrix, _ hessian: SolverHessian, rows: Range<Int>) {
@@ -82,6 +84,7 @@ final class RowBlock {
     mantissas = other.mantissas
     groupScales = other.groupScales
     groupOffsets = other.groupOffsets
+    prices = other.prices
   }
 
   /// Takes one row over from another state of the same rows.
@@ -112,6 +115,14 @@ final class RowBlock {
     return LaneGrid(step: steps.lanes(cell), offset: offsets.lanes(cell), low: low, high: high)
   }
 
+  /// The value that column j (permuted) of the eight rows from `lane` on takes for `target`, whose
+  /// squared distance costs `weight`: the nearest, or with prices the cheapest.
+  @inline(__always)
+  func chosen(_ j: Int, _ lane: Int, _ target: Lanes, weight: Float) -> Lanes {
+    guard let prices else { return grid(j, lane).nearest(target) }
+    return prices.cheapest(target, grid(j, lane), weight: weight, lane)
+  }
+
   /// The code of column j (permuted) in a row.
   func code(_ j: Int, _ lane: Int) -> Float {
     let cell = groupOf[j] * lanes + lane
@@ -136,6 +147,17 @@ final class RowBlock {
       }
     }
     return errors.prefix(rows.count).map { max($0, 0) }
+  }
+
+  /// What every row costs: its error, and with prices its bits.
+  func costs(_ hessian: SolverHessian) -> [Double] {
+    var costs = errors(hessian)
+    guard let prices else { return costs }
+    for lane in costs.indices {
+      let bits = (0..<columns).reduce(0.0) { $0 + Double(prices.bits[Int(code($1, lane)) + 127]) }
+      costs[lane] += bits * Double(prices.errorPerBit[lane]) / hessian.unit
+    }
+    return costs
   }
 
   /// The rows as a part of a tensor: codes [rows][columns] and scales [rows][groups].

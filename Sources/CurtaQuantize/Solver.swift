@@ -7,7 +7,7 @@ import Dispatch
 /// A way to better the integers of a grid by the second moments of the layer's input.
 ///
 /// Each takes what the one before left, and is measured by Σ (w − ŵ) H (w − ŵ)ᵀ in double
-/// precision: rows that it does not better stay as they were.
+/// precision, and the bits of codes that have a price: rows that it does not better stay as they were.
 public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
   /// New codes in one pass over the columns (see `GPTQ`).
   case gptq
@@ -54,15 +54,43 @@ extension GridTensor {
   /// Σ (w − ŵ) H (w − ŵ)ᵀ over all rows: the mean squared error of a token's outputs, summed over
   /// the outputs.
   public func outputError(of weights: Matrix, _ hessian: SolverHessian) -> Double {
+    outputErrors(of: weights, hessian).reduce(0, +)
+  }
+
+  /// (w − ŵ) H (w − ŵ)ᵀ of every row, [rows].
+  public func outputErrors(of weights: Matrix, _ hessian: SolverHessian) -> [Double] {
     inBlocks { rows in
-      RowBlock(self, weights, hessian, rows: rows).errors(hessian).reduce(0, +)
-    }.reduce(0, +)
+      RowBlock(self, weights, hessian, rows: rows).errors(hessian)
+    }.flatMap { $0 }
+  }
+
+  /// Σ (w − ŵ)² of every row, [rows].
+  public func squaredErrors(of weights: Matrix) -> [Double] {
+    let values = dequantized()
+    return (0..<rows).map { row in
+      zip(weights.row(row), values.row(row)).reduce(0.0) {
+        $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+      }
+    }
   }
 
   /// Runs `solvers` on every row. The exponent, bits and groups stay.
-  mutating func solve(_ weights: Matrix, _ hessian: SolverHessian, _ solvers: [Solver]) {
+  ///
+  /// `price`, of 8-bit codes, gives for a row the bits of all codes and the error for one bit less.
+  mutating func solve(
+    _ weights: Matrix, _ hessian: SolverHessian, _ solvers: [Solver],
+    price: (@Sendable (Int) -> (bits: NumberBuffer<Float>, errorPerBit: Double))? = nil
+  ) {
     let parts = inBlocks { rows in
       let block = RowBlock(self, weights, hessian, rows: rows)
+      if let price {
+        let errors = NumberBuffer<Float>(block.lanes)
+        for (lane, row) in rows.enumerated() {
+          // Finite, so that the bits of a tensor without effect still count.
+          errors[lane] = Float(min(price(row).errorPerBit * hessian.unit, 1e30))
+        }
+        block.prices = RowPrices(bits: price(rows.lowerBound).bits, errorPerBit: errors)
+      }
       block.run(solvers, hessian)
       return block.part(hessian)
     }
@@ -84,30 +112,30 @@ extension GridTensor {
 extension RowBlock {
   /// Runs `solvers`, each on what the one before left. No row gets worse.
   func run(_ solvers: [Solver], _ hessian: SolverHessian) {
-    var errors = errors(hessian)
+    var costs = costs(hessian)
     for solver in solvers {
       switch solver {
-      case .gptq: better(&errors, hessian) { GPTQ.solve($0, hessian) }
+      case .gptq: better(&costs, hessian) { GPTQ.solve($0, hessian) }
       case .quantease:
-        better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 20, escape: true) }
+        better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 20, escape: true) }
       case .decoupleq:
         for _ in 0..<3 {
-          better(&errors, hessian) { ScaleFit.solve($0, hessian) }
-          better(&errors, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
+          better(&costs, hessian) { ScaleFit.solve($0, hessian) }
+          better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
         }
       }
     }
   }
 
-  /// Runs `solve`; rows whose error is not below `errors` [rows] get their former state back.
+  /// Runs `solve`; rows that do not cost less than `costs` [rows] get their former state back.
   private func better(
-    _ errors: inout [Double], _ hessian: SolverHessian, _ solve: (RowBlock) -> Void
+    _ costs: inout [Double], _ hessian: SolverHessian, _ solve: (RowBlock) -> Void
   ) {
     let before = RowBlock(copying: self)
     solve(self)
-    for (lane, error) in self.errors(hessian).enumerated() {
-      if error < errors[lane] {
-        errors[lane] = error
+    for (lane, cost) in self.costs(hessian).enumerated() {
+      if cost < costs[lane] {
+        costs[lane] = cost
       } else {
         take(lane, from: before)
       }

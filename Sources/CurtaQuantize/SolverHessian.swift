@@ -23,6 +23,11 @@ public struct SolverHessian: Sendable {
   let moments: NumberBuffer<Double>  // [columns][columns], permuted both ways
   /// The same by a power of two that makes the largest 1…2, where float32 has room to both sides.
   let moments32: NumberBuffer<Float>
+  /// What `moments32` are `moments` times.
+  let unit: Double
+  /// D [columns], permuted: (I + M) D (I + M)ᵀ is the damped H. What the error of a column costs when
+  /// those that follow make up for it.
+  let pivots: [Double]
   /// M [columns][columns], strictly upper triangular, permuted: (I + M) D (I + M)ᵀ is the damped H.
   let feedback: NumberBuffer<Float>
 
@@ -36,7 +41,7 @@ public struct SolverHessian: Sendable {
       diagonal[$0] != diagonal[$1] ? diagonal[$0] > diagonal[$1] : $0 < $1
     }
     let largest = diagonal.max() ?? 0
-    let unit = largest > 0 ? scalbn(1, -Int(largest.exponent)) : 1
+    unit = largest > 0 ? scalbn(1, -Int(largest.exponent)) : 1
     moments = NumberBuffer(n * n)
     moments32 = NumberBuffer(n * n)
     for i in 0..<n {
@@ -60,6 +65,7 @@ public struct SolverHessian: Sendable {
     guard let factor else {
       throw .unsupported("second moments that are not those of any input: not positive definite")
     }
+    pivots = (0..<n).map { factor[$0 * (n + 1)] * factor[$0 * (n + 1)] }
     feedback = NumberBuffer(n * n)
     for i in 0..<n {
       for j in i + 1..<max(n, i + 1) {

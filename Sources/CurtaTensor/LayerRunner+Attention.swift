@@ -4,9 +4,9 @@
 import Glibc
 
 extension LayerRunner {
-  /// P(output(attend(rotate(N(query(n))), rotate(N(key(n))), value(n)))), for n [tokens][width]:
-  /// N are the norms of the heads, P is the post norm, where there are any.
-  func attention(
+  /// attend(rotate(N(query(n))), rotate(N(key(n))), value(n)), for n [tokens][width]: N are the norms
+  /// of the heads, where there are any.
+  func mixed(
     _ layer: DecoderLayer, _ index: Int, _ normed: Matrix, from start: Int,
     _ cache: inout LayerCache
   ) -> Matrix {
@@ -33,10 +33,15 @@ extension LayerRunner {
 
     var mixed = attend(query, cache, index)
     transform.apply(.attentionOutput, index, &mixed.values, d.queryWidth)
+    return mixed
+  }
+
+  /// P(output(mixed)), P the post norm where there is one.
+  func attentionResult(_ layer: DecoderLayer, _ index: Int, _ mixed: Matrix) -> Matrix {
     var result = mixed.through(layer.output)
     if let norm = layer.attentionPostNorm {
-      transform.apply(.attentionResult, index, &result.values, d.width)
-      result = result.normed(norm, d)
+      transform.apply(.attentionResult, index, &result.values, description.width)
+      result = result.normed(norm, description)
     }
     return result
   }

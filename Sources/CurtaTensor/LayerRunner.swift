@@ -10,6 +10,35 @@ public struct LayerCache: Sendable {
   public init() {}
 }
 
+/// Places in a layer where rows stand ready for its linear layers, in their order, and its end.
+public enum LayerStage: Sendable, CaseIterable {
+  /// What query, key and value multiply.
+  case attentionInput
+  /// What the output projection multiplies.
+  case attentionOutput
+  /// What gate and up multiply.
+  case feedForwardInput
+  /// What down multiplies.
+  case feedForwardProduct
+  case end
+}
+
+/// A stream on its way through a layer.
+public struct LayerPassage: Sendable {
+  /// The residual stream, [tokens][width].
+  public internal(set) var stream: Matrix
+  /// The rows of the stage that was reached; none at the end.
+  public internal(set) var rows: Matrix
+  /// Where the feed-forward network stands beside attention: its rows.
+  var beside: Matrix?
+
+  /// Before the first stage.
+  public init(_ stream: Matrix) {
+    self.stream = stream
+    rows = stream
+  }
+}
+
 /// Runs the parts of a decoder one after the other, so that no more than one layer's parameters
 /// need to be in memory.
 public struct LayerRunner {
@@ -44,46 +73,63 @@ public struct LayerRunner {
     _ layer: DecoderLayer, _ index: Int, _ x: inout Matrix, from start: Int,
     _ cache: inout LayerCache
   ) {
-    let width = description.width
-    if description.parts.contains(.normsBehind) {
-      return runNormsBehind(layer, index, &x, from: start, &cache)
+    var passage = LayerPassage(x)
+    for stage in LayerStage.allCases {
+      advance(&passage, to: stage, layer, index, from: start, &cache)
     }
-    var normed = x.normed(layer.attentionNorm, description)
-    transform.apply(.attentionInput, index, &normed.values, width)
-    let attention = self.attention(layer, index, normed, from: start, &cache)
-    if description.parts.contains(.parallel) {
-      let other = layer.feedForwardNorm.map { feedForwardInput(x, $0, index) } ?? normed
-      x.add(attention)
-      transform.apply(.residual, index, &x.values, width)
-      x.add(feedForward(layer, index, other))
-    } else {
-      x.add(attention)
-      transform.apply(.residual, index, &x.values, width)
-      guard let norm = layer.feedForwardNorm else { return }
-      x.add(feedForward(layer, index, feedForwardInput(x, norm, index)))
-    }
-    transform.apply(.residual, index, &x.values, width)
+    x = passage.stream
   }
 
-  /// A layer whose norms come behind the sums.
-  private func runNormsBehind(
-    _ layer: DecoderLayer, _ index: Int, _ x: inout Matrix, from start: Int,
-    _ cache: inout LayerCache
+  /// The way to `stage` in layer `index`, from the stage before it.
+  public func advance(
+    _ passage: inout LayerPassage, to stage: LayerStage, _ layer: DecoderLayer, _ index: Int,
+    from start: Int, _ cache: inout LayerCache
   ) {
-    guard let second = layer.feedForwardNorm else { return }
     let width = description.width
-    var input = x
-    transform.apply(.attentionInput, index, &input.values, width)
-    x.add(attention(layer, index, input, from: start, &cache))
-    transform.apply(.residual, index, &x.values, width)
-    x = x.normed(layer.attentionNorm, description)
-    transform.apply(.residual, index, &x.values, width)
-    input = x
-    transform.apply(.feedForwardInput, index, &input.values, width)
-    x.add(feedForward(layer, index, input))
-    transform.apply(.residual, index, &x.values, width)
-    x = x.normed(second, description)
-    transform.apply(.residual, index, &x.values, width)
+    let parts = description.parts
+    let normsAreBehind = parts.contains(.normsBehind)
+    switch stage {
+    case .attentionInput:
+      passage.rows =
+        normsAreBehind
+        ? passage.stream : passage.stream.normed(layer.attentionNorm, description)
+      transform.apply(.attentionInput, index, &passage.rows.values, width)
+    case .attentionOutput:
+      let input = passage.rows
+      passage.rows = mixed(layer, index, input, from: start, &cache)
+      if parts.contains(.parallel) {
+        passage.beside =
+          layer.feedForwardNorm.map { feedForwardInput(passage.stream, $0, index) } ?? input
+      }
+    case .feedForwardInput:
+      addToStream(&passage, attentionResult(layer, index, passage.rows), index)
+      if normsAreBehind {
+        passage.stream = passage.stream.normed(layer.attentionNorm, description)
+        transform.apply(.residual, index, &passage.stream.values, width)
+        passage.rows = passage.stream
+        transform.apply(.feedForwardInput, index, &passage.rows.values, width)
+      } else if let beside = passage.beside {
+        (passage.rows, passage.beside) = (beside, nil)
+      } else if let norm = layer.feedForwardNorm {
+        passage.rows = feedForwardInput(passage.stream, norm, index)
+      } else {
+        preconditionFailure("layer \(index) has no second norm")
+      }
+    case .feedForwardProduct:
+      passage.rows = feedForwardProduct(layer, index, passage.rows)
+    case .end:
+      addToStream(&passage, feedForwardResult(layer, index, passage.rows), index)
+      if normsAreBehind, let norm = layer.feedForwardNorm {
+        passage.stream = passage.stream.normed(norm, description)
+        transform.apply(.residual, index, &passage.stream.values, width)
+      }
+      passage.rows = Matrix(rows: 0, columns: width)
+    }
+  }
+
+  private func addToStream(_ passage: inout LayerPassage, _ rows: Matrix, _ index: Int) {
+    passage.stream.add(rows)
+    transform.apply(.residual, index, &passage.stream.values, description.width)
   }
 
   /// The logits that follow x [tokens][width], [tokens][vocabularySize].
@@ -110,8 +156,8 @@ public struct LayerRunner {
     return normed
   }
 
-  /// P(down(act(gate(n)) · up(n))), or P(down(act(up(n)))) without a gate; P is the post norm.
-  private func feedForward(_ layer: DecoderLayer, _ index: Int, _ normed: Matrix) -> Matrix {
+  /// act(gate(n)) · up(n), or act(up(n)) without a gate.
+  private func feedForwardProduct(_ layer: DecoderLayer, _ index: Int, _ normed: Matrix) -> Matrix {
     let width = description.feedForwardWidth
     var up = normed.through(layer.up)
     transform.apply(.upRow, index, &up.values, width)
@@ -123,6 +169,11 @@ public struct LayerRunner {
     activate(&product.values, description.activation)
     if layer.gate != nil { product.multiply(up) }
     transform.apply(.feedForwardProduct, index, &product.values, width)
+    return product
+  }
+
+  /// P(down(h)), P the post norm where there is one.
+  private func feedForwardResult(_ layer: DecoderLayer, _ index: Int, _ product: Matrix) -> Matrix {
     var result = product.through(layer.down)
     if let norm = layer.feedForwardPostNorm {
       transform.apply(.feedForwardResult, index, &result.values, description.width)

@@ -28,7 +28,7 @@ private let calibrated = Recipe(
     let sequences: [[Int32]] = [[1, 5, 3, 2, 9, 4], [7, 7, 1, 0, 2]]
     let calibration = LayerCalibration(
       d, sequences.map { LayerRunner(d).embed($0, weights.ends) })
-    let moments = calibration.watch(weights.layers[0], 0)
+    let moments = try calibration.watch(weights.layers[0], 0)
 
     var rows: [ActivationSite: [[Float]]] = [:]
     let watch = FakeQuantization.transform(spreading).then(
@@ -57,14 +57,14 @@ private let calibrated = Recipe(
           }
         }
       }
-      let hessian = try #require(try moments.gathered(for: role))
+      let hessian = try #require(moments.gathered(for: role))
       #expect(seen.count == 11)
       for (k, mean) in hessian.diagonal.enumerated() {
         let expected = seen.reduce(0) { $0 + $1[k] * $1[k] } / 11
         #expect(abs(mean - expected) <= 1e-5 * max(expected, 1e-6), "\(role) \(k)")
       }
     }
-    #expect(try moments.gathered(for: .norm) == nil)
+    #expect(moments.gathered(for: .norm) == nil)
   }
 
   /// Every arrangement of a decoder goes through, and the integers follow the float simulation of the
@@ -109,15 +109,21 @@ private let calibrated = Recipe(
     }
   }
 
-  /// A pruned decoder keeps its share of the blocks, and the integers follow the float simulation of
-  /// the same codes.
-  @Test func prunedIntegersFollowTheSimulation() throws {
+  /// A pruned decoder keeps its share of the cells, in each form, and the integers follow the float
+  /// simulation of the same codes.
+  @Test(arguments: [
+    #"{"density": 0.5, "regrow": 2}"#, #"{"form": "2:4", "regrow": 2}"#,
+    #"{"form": "4:8", "score": "wanda"}"#, #"{"form": "columns", "density": 0.5}"#,
+  ])
+  func prunedIntegersFollowTheSimulation(_ rule: String) throws {
+    let json = #"{"name": "pruned", "default": {"bits": 8}, "prune": \#(rule)}"#
+    let recipe = try Recipe.parse(Data(json.utf8), source: "test")
     try withTemporaryFolder { folder in
       var tiny = TinyCheckpoint()
       (tiny.width, tiny.feedForwardWidth) = (96, 160)
       let source = try tiny.write(to: folder)
       let path = folder.appendingPathComponent("tiny.curta").path
-      var conversion = Conversion(source: source, recipe: .lpvit)
+      var conversion = Conversion(source: source, recipe: recipe)
       conversion.calibration.tokens = 256
       _ = try conversion.run(to: path)
       let d = try loadCheckpoint(source).source.description
@@ -151,7 +157,7 @@ private let calibrated = Recipe(
           divergence += klDivergence(expected.row(start + row), logits) / Double(tokens.count)
         }
       }
-      print("MEASURED pruned.tiny \(divergence)")
+      print("MEASURED pruned.tiny.\(recipe.prune?.form.text ?? "") \(divergence)")
       #expect(divergence < 0.02)
     }
   }

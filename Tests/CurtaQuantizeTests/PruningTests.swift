@@ -26,12 +26,18 @@ private struct PrunedLayer: Decodable, CustomTestStringConvertible {
     let survives: String
   }
 
+  struct KeepList: Decodable {
+    let kept: [Int]
+    let values: [Float]
+  }
+
   let name: String
   let rows, columns, tokens: Int
   let weights: [Float]
   let moments: [Double]
   let strips: [Strip]
   let patterns: [Pattern]
+  let keepList: KeepList
 
   var testDescription: String { name }
 
@@ -125,6 +131,18 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool {
       for (code, survives) in zip(grid.codes, pruned.mask.survives) where !survives {
         #expect(code == 0)
       }
+    }
+  }
+
+  @Test(arguments: PrunedLayer.all)
+  private func columnsAreTheLeastMissed(_ layer: PrunedLayer) throws {
+    let pruned = try ColumnPruning().prune(
+      layer.matrix, layer.hessian(), keeping: layer.keepList.kept.count)
+    #expect(pruned.columns == layer.keepList.kept)
+    let isClose = isNear(pruned.weight.values, layer.keepList.values)
+    #expect(isClose)
+    #expect(throws: QuantizeError.self) {
+      try ColumnPruning().prune(layer.matrix, layer.hessian(), keeping: 0)
     }
   }
 
@@ -251,6 +269,131 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool {
       let isEqual = grid.dequantized() == dense.dequantized()
       #expect(isEqual && grid.byteSize < dense.byteSize)
     }
+  }
+
+  // MARK: - Drop and regrow
+
+  /// What a block would lose or gain is the difference of two least-squares solutions.
+  @Test func movesAreExact() throws {
+    var generator = SeededRandom.announced("movesAreExact")
+    for tensor in try tensors(&generator) {
+      let columns = tensor.weight.columns
+      let moments = try dampedMoments(tensor.hessian, 0.01)
+      var mask = try BlockPruning().select([tensor], density: 0.5)[0]
+      mask.survives.shuffle(using: &generator)
+      func loss(_ mask: BlockMask, _ strip: Int) throws -> Double {
+        let moved = try BlockPruning().compensate(tensor.weight, tensor.hessian, mask)
+        let rows = mask.rows(of: strip)
+        func part(_ matrix: Matrix) -> Matrix {
+          Matrix(
+            rows: rows.count, columns: columns,
+            values: Array(
+              matrix.values[rows.lowerBound * columns..<rows.upperBound * columns]))
+        }
+        return error(part(tensor.weight), part(moved), moments)
+      }
+      let weights = tensor.weight.values.map(Double.init)
+      for strip in 0..<mask.strips {
+        let rows = mask.rows(of: strip)
+        let own = Array(weights[rows.lowerBound * columns..<rows.upperBound * columns])
+        var targets = [Double](repeating: 0, count: own.count)
+        product(own, moments, into: &targets, m: rows.count, n: columns, k: columns)
+        let kept = (0..<mask.blocks).filter { mask.survives[strip * mask.blocks + $0] }
+          .flatMap { Array(mask.columns(of: $0)) }
+        let solved = try #require(
+          StripSolution(
+            weights: own, targets: targets, rows: rows, moments: moments, columns: columns,
+            kept: kept))
+        let now = try loss(mask, strip)
+        let whole = try loss(BlockMask(rows: mask.rows, columns: columns), strip)
+        let size = try own.isEmpty ? 1 : loss(emptied(mask, strip), strip)
+        #expect(abs(solved.error - now) <= 1e-5 * size && whole <= 1e-9 * size)
+        for block in 0..<mask.blocks {
+          let place = strip * mask.blocks + block
+          var other = mask
+          other.survives[place].toggle()
+          let change = try abs(loss(other, strip) - now)
+          let found = try #require(
+            mask.survives[place]
+              ? solved.loss(without: mask.columns(of: block))
+              : solved.gain(with: mask.columns(of: block)))
+          #expect(abs(found - change) <= 1e-5 * size, "\(strip), \(block)")
+        }
+      }
+    }
+  }
+
+  /// Patterns lose less by least squares than as SparseGPT leaves them, and less still by exchange; what
+  /// is left is the least-squares solution of each row.
+  @Test(arguments: PrunedLayer.all)
+  private func patternsGetBetter(_ layer: PrunedLayer) throws {
+    let hessian = try layer.hessian()
+    let moments = try dampedMoments(hessian, 0.01)
+    for pattern in layer.patterns {
+      let pruned = try PatternPruning(
+        n: pattern.n, m: pattern.m, score: pattern.wanda ? .wanda : .conditional
+      ).prune(layer.matrix, hessian)
+      let solved = try DropAndRegrow(rounds: 0).refine(layer.matrix, hessian, pruned.mask)
+      #expect(solved.mask == pruned.mask)
+      let regrown = try DropAndRegrow(rounds: 8, share: 0.3).refine(
+        layer.matrix, hessian, pruned.mask)
+      let losses = [pruned.weight, solved.weight, regrown.weight].map {
+        error(layer.matrix, $0, moments)
+      }
+      #expect(losses[1] < losses[0] && losses[2] < losses[1], "\(losses)")
+      for row in 0..<layer.rows {
+        for first in stride(from: 0, to: layer.columns, by: pattern.m) {
+          let own = (0..<pattern.m).filter {
+            regrown.mask.survives[row * layer.columns + first + $0]
+          }
+          #expect(own.count == pattern.n)
+        }
+        // The gradient is 0 where a weight survives, which makes it the minimum.
+        for column in 0..<layer.columns
+        where regrown.mask.survives[row * layer.columns + column] {
+          var gradient = 0.0
+          for k in 0..<layer.columns {
+            gradient +=
+              Double(layer.matrix[row, k] - regrown.weight[row, k])
+              * moments[k * layer.columns + column]
+          }
+          #expect(abs(gradient) <= 1e-3 * moments[column * (layer.columns + 1)])
+        }
+      }
+    }
+  }
+
+  private func emptied(_ mask: BlockMask, _ strip: Int) -> BlockMask {
+    var mask = mask
+    for block in 0..<mask.blocks { mask.survives[strip * mask.blocks + block] = false }
+    return mask
+  }
+
+  /// Random masks get better by exchange, with no more cells; chosen ones do not get worse.
+  @Test func exchangesLoseLess() throws {
+    var generator = SeededRandom.announced("exchangesLoseLess")
+    let tensors = try tensors(&generator)
+    func loss(_ masks: [BlockMask]) throws -> Double {
+      try zip(tensors, masks).reduce(0) { sum, pair in
+        let moved = try BlockPruning().compensate(pair.0.weight, pair.0.hessian, pair.1)
+        let moments = try dampedMoments(pair.0.hessian, 0.01)
+        return try sum + error(pair.0.weight, moved, moments) * pair.0.weightOfErrors()
+      }
+    }
+    let chosen = try BlockPruning().select(tensors, density: 0.5)
+    var random = chosen
+    for i in random.indices { random[i].survives.shuffle(using: &generator) }
+    let bettered = try DropAndRegrow(rounds: 12).refine(tensors, random)
+    #expect(density(bettered) <= density(random))
+    #expect(try loss(bettered) < 0.9 * loss(random))
+    let refined = try DropAndRegrow(rounds: 12).refine(tensors, chosen)
+    #expect(density(refined) <= density(chosen))
+    #expect(try loss(refined) <= loss(chosen) * (1 + 1e-9))
+    #expect(try DropAndRegrow(rounds: 0).refine(tensors, chosen) == chosen)
+    // Floors hold.
+    var floored = tensors
+    floored[1].floor = random[1].density
+    #expect(try DropAndRegrow(rounds: 12).refine(floored, random)[1].density >= random[1].density)
   }
 
   @Test func badArgumentsAreNamed() throws {

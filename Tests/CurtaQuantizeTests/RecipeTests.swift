@@ -36,6 +36,18 @@ import Testing
     }
   }
 
+  @Test func formsOfPruningSurviveJSON() throws {
+    for (rule, form, density) in [
+      (#"{"density": 0.4, "regrow": 3}"#, PruneRule.Form.blocks, 0.4),
+      (#"{"form": "columns", "density": 0.25}"#, .columns, 0.25),
+      (#"{"form": "2:8", "score": "wanda"}"#, .pattern(n: 2, m: 8), 0.25),
+    ] {
+      let recipe = try parse(#"{"name": "a", "prune": \#(rule)}"#)
+      #expect(recipe.prune?.form == form && recipe.prune?.density == density)
+      #expect(try parse(String(decoding: JSONEncoder().encode(recipe), as: UTF8.self)) == recipe)
+    }
+  }
+
   @Test func examplesAreRead() throws {
     for (name, bits) in [("gptq5", 5), ("gptq6", 6)] {
       let file = Repository.root.appending(path: "Examples/recipes/\(name).json")
@@ -80,8 +92,18 @@ import Testing
     (#"{"name": "a", "rules": [{"bits": 4}]}"#, ["no 'role'"]),
     (#"{"name": "a", "clip": "best"}"#, ["best", "none, search"]),
     (#"{"default": {"bits": 4}}"#, ["no 'name'"]),
+    (#"{"name": "a", "loss": 0}"#, ["'loss' is 0", "above 0"]),
+    (#"{"name": "a", "loss": "low"}"#, ["loss"]),
+    (#"{"name": "a", "loss": 0.1, "prune": {"density": 0.5}}"#, ["'loss' excludes 'prune'"]),
+    (#"{"name": "a", "loss": 0.1, "choices": [{"bits": 4}]}"#, ["'loss' excludes", "'choices'"]),
     (#"{"name": 4}"#, ["name"]),
     (#"{"name": "a", "default": {"bits": "four"}}"#, ["default.bits"]),
+    (#"{"name": "a", "prune": {}}"#, ["density"]),
+    (#"{"name": "a", "prune": {"form": "rows", "density": 0.5}}"#, ["rows", "columns", "2:4"]),
+    (#"{"name": "a", "prune": {"form": "3:2"}}"#, ["'form'", "3 of 2"]),
+    (#"{"name": "a", "prune": {"form": "2:4", "density": 0.5}}"#, ["'density'", "2:4"]),
+    (#"{"name": "a", "prune": {"density": 0.5, "regrow": -1}}"#, ["'regrow' is -1"]),
+    (#"{"name": "a", "prune": {"form": "2:4", "score": "size"}}"#, ["size", "wanda, conditional"]),
     (#"{"name": "a""#, ["not JSON"]),
     ("[]", ["the recipe"]),
   ])

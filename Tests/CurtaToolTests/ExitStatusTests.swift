@@ -15,6 +15,7 @@ import Testing
     ["run", "x", "-p", "a", "--tokens", "1"], ["run", "x", "--tokens", "1,b"],
     ["eval", "x", "--reference", "y", "--text", "z", "--stride", "0"],
     ["eval", "x", "--reference", "y", "--text", "z", "--last", "1", "--documents", "0..1"],
+    ["convert", "x", "-o", "y", "--recipe", "flash4", "--size", "1M"],
     ["convert", "x", "-o", "y", "--recipe", "w9"], ["plan", "x", "--threads", "many"],
   ])
   func wrongUsageIs64(arguments: [String]) throws {

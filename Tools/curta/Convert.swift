@@ -96,7 +96,8 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The same for an expected KL divergence of so many nats, with as few bytes as that takes.",
+      "The same for an expected KL divergence of so many nats, with as few bytes as that takes; for"
+        + " flash4 and flash3 after compression.",
       valueName: "nats"))
   var maxKl: Double?
 
@@ -143,7 +144,11 @@ struct Convert: ParsableCommand {
       conversion.vision.imageSize = imageSize
       conversion.vision.features = features
       conversion.vision.configuration = visionConfig
-      conversion.budget = try budget(conversion.recipe)
+      if conversion.recipe.loss != nil, let maxKl {
+        conversion.recipe.loss = maxKl
+      } else {
+        conversion.budget = try budget(conversion.recipe)
+      }
       if conversion.budget != nil || conversion.recipe.isCalibrated && !dryRun {
         try conversion.setCalibration(calibration, size: calibrationSize)
       } else if calibration != nil, !conversion.recipe.isCalibrated {
@@ -170,6 +175,11 @@ struct Convert: ParsableCommand {
     if let size { budget = .bytes(byteCount(size) ?? 0) }
     if let bits { budget = .bits(bits) }
     if let maxKl { budget = .loss(maxKl) }
+    guard budget == nil || recipe.loss == nil else {
+      throw ValidationError(
+        "recipe \(recipe.name) has a loss, not bits to share out; try --max-kl in place of"
+          + " --size and --bits.")
+    }
     guard budget == nil || recipe.choices.count > 1 else {
       throw ValidationError(
         "recipe \(recipe.name) has no 'choices' of bits to share out; try --recipe best.")

@@ -105,29 +105,28 @@ static void finish(const curta_weight *w, uint32_t n0, uint32_t n1, uint32_t tok
       z[t * z_stride + n - n0] = (int32_t)curta_round(sums[n - n0][t] * w->mantissas[n], w->shift);
 }
 
-/// The surviving blocks from c->first on, and their sums where they are asked for.
-static void choose_blocks(curta_chunk *c, const curta_tiles *tiles, const curta_codes *x,
-                          uint32_t t, uint32_t tokens, const uint16_t *survivors,
-                          int16_t (*sums)[CURTA_CHUNK_BLOCKS], const int16_t **block_sums) {
-  c->places = survivors + c->first;
-  c->group = c->w->groups > 1 ? c->first : 0;
-  c->groups = c->w->groups > 1 ? c->blocks : 1;
-  for (uint32_t i = 0; i < 4; i++) {
-    const uint32_t own = min(i, tokens - 1);
-    const size_t token = t + own;
-    c->q[i] = x->codes + token * x->stride;
-    if (i == own && (tiles->bias || c->w->group_offsets))
-      curta_gather(sums[i], x->sums + token * (x->stride / 32), c->places, c->blocks);
-    block_sums[i] = sums[own];
-  }
+/// The surviving blocks from block `first` of them on.
+static void choose_blocks(curta_chunk *c, uint32_t first, uint32_t blocks,
+                          const uint16_t *survivors) {
+  c->first = first;
+  c->blocks = blocks;
+  c->places = survivors + first;
+  c->group = c->w->groups > 1 ? first : 0;
+  c->groups = c->w->groups > 1 ? blocks : 1;
 }
 
 /// The product with a masked tensor: a strip is the slab, and the tiles see a dense tensor of
-/// fewer columns.
+/// fewer columns. A strip is little work for four tokens, so that the chunk is set up once for all
+/// of them where there is only one, and sums are gathered only where they are asked for.
 static void product_masked(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                            uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                            const curta_tiles *tiles) {
+  const int asked = tiles->bias != 0 || w->group_offsets;
   slab_sums s;
+  int16_t gathered[4][CURTA_CHUNK_BLOCKS];
+  const int16_t *block_sums[4] = {gathered[0], gathered[1], gathered[2], gathered[3]};
+  curta_chunk c;
+  memset(c.corrections, 0, sizeof c.corrections);
   for (uint32_t n = n0, end; n < n1; n = end) {
     const uint32_t strip = n / CURTA_STRIP_ROWS, top = strip * CURTA_STRIP_ROWS;
     end = min(n1 - top, CURTA_STRIP_ROWS) + top;
@@ -135,19 +134,23 @@ static void product_masked(const curta_weight *w, const curta_codes *x, uint32_t
     const uint16_t *survivors = w->mask_blocks + w->mask_starts[strip];
     const uint32_t blocks = dense.columns / 32;
     const int summed = dense.group_scales != 0;
+    c.w = &dense;
+    choose_blocks(&c, 0, min(blocks, tiles->blocks), survivors);
+    if (blocks == 0)
+      memset(s.sums, 0, sizeof s.sums);
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = min(t1 - t, 4);
-      if (blocks == 0)
-        memset(s.sums, 0, sizeof s.sums);
+      for (uint32_t i = 0; i < 4; i++)
+        c.q[i] = x->codes + (size_t)(t + min(i, tokens - 1)) * x->stride;
       for (uint32_t b = 0; b < blocks; b += tiles->blocks) {
-        int16_t gathered[4][CURTA_CHUNK_BLOCKS];
-        const int16_t *block_sums[4];
-        curta_chunk c;
-        c.w = &dense;
-        c.first = b;
-        c.blocks = min(blocks - b, tiles->blocks);
-        choose_blocks(&c, tiles, x, t, tokens, survivors, gathered, block_sums);
-        fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+        if (blocks > tiles->blocks)
+          choose_blocks(&c, b, min(blocks - b, tiles->blocks), survivors);
+        if (asked) {
+          for (uint32_t i = 0; i < 4; i++)
+            curta_gather(gathered[i], x->sums + (size_t)(t + min(i, tokens - 1)) * (x->stride / 32),
+                         c.places, c.blocks);
+          fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+        }
         run_chunk(&c, tiles, n - top, end - top, block_sums, tokens, summed, b ? s.more : s.sums);
         if (b)
           add_sums(&s, end - n, tokens);

@@ -74,6 +74,15 @@ def sparsegpt(w, h, n, m, wanda):
     return w, keep
 
 
+def column_order(w, h, count):
+    """The columns that are left when `count` stay, and the weights on them."""
+    left = list(range(w.shape[1]))
+    while len(left) > count:
+        _, gone = min((minimum(w, h, [c for c in left if c != j])[1], j) for j in left)
+        left.remove(gone)
+    return left, minimum(w, h, left)[0]
+
+
 def main():
     r = np.random.default_rng(20260101)
     cases = []
@@ -100,9 +109,11 @@ def main():
                 v, keep = sparsegpt(w, h, a, b, wanda)
                 patterns.append({"n": a, "m": b, "wanda": wanda, "values": short(v.ravel(), 6).tolist(),
                                  "survives": "".join(map(str, keep.ravel().astype(int)))})
+        left, v = column_order(w, hd, k * 3 // 5)
+        columns = {"kept": left, "values": short(v.ravel(), 6).tolist()}
         cases.append({"name": name, "rows": n, "columns": k, "tokens": tokens,
                       "weights": short(w.ravel(), 5).tolist(), "moments": h.ravel().tolist(),
-                      "strips": strips, "patterns": patterns if n * k < 1500 else patterns[:2]})
+                      "strips": strips, "keepList": columns, "patterns": patterns if n * k < 1500 else patterns[:2]})
     text = json.dumps({"cases": cases}, separators=(",", ":"))
     print(text)
 

@@ -4,6 +4,7 @@
 
 GPTQ here inverts the moments and takes the Cholesky factor of the inverse, as the paper and the
 authors' code do; coordinate descent forms every gradient anew; scales come from normal equations.
+With prices every code in range is tried for every weight.
 """
 # SPDX-License-Identifier: Apache-2.0
 import json
@@ -22,6 +23,8 @@ CASES = [
     ("offsets", 5, 64, 2, 32, 256, True, []),
     ("rows", 11, 36, 4, 0, 128, False, []),
 ]
+# name, rows, columns, tokens, error for a bit over the mean moment times the squared step
+PRICED = [("cheap", 9, 40, 200, 0.02), ("as planned", 6, 48, 256, 0.115), ("dear", 8, 36, 200, 0.6)]
 
 
 def steps_of(case):
@@ -55,6 +58,55 @@ def gptq(w, h, step, offset, bits, damping):
         wrong = (w[:, i] - codes[:, j] * step[:, j] - offset[:, j]) / u[i, i]
         w[:, i:] -= np.outer(wrong, u[i, i:])
     return codes
+
+
+def cheapest(x, step, weight, bits, error_per_bit):
+    """Codes -127...127 of least weight * (x - step * code)^2 + error_per_bit * bits, one a row."""
+    codes = np.arange(-127, 128)
+    cost = weight * (x[:, None] - step[:, None] * codes) ** 2 + error_per_bit[:, None] * bits
+    return codes[cost.argmin(1)]
+
+
+def priced_gptq(w, h, step, bits, error_per_bit, damping):
+    h = h + damping * np.mean(np.diag(h)) * np.eye(len(h))
+    order = np.argsort(-np.diag(h), kind="stable")
+    u = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
+    w, codes = w[:, order].copy(), np.zeros(w.shape)
+    for i, j in enumerate(order):
+        codes[:, j] = cheapest(w[:, i], step, 1 / u[i, i] ** 2, bits, error_per_bit)
+        w[:, i:] -= np.outer((w[:, i] - codes[:, j] * step) / u[i, i], u[i, i:])
+    return codes
+
+
+def priced_descent(w, h, step, bits, error_per_bit, codes, sweeps):
+    codes = codes.copy()
+    for _ in range(sweeps):
+        for j in np.argsort(-np.diag(h), kind="stable"):
+            v = codes * step[:, None]
+            best = v[:, j] - (v - w) @ h[:, j] / h[j, j]
+            codes[:, j] = cheapest(best, step, h[j, j], bits, error_per_bit)
+    return codes
+
+
+def priced_case(random, name, n, k, tokens, price):
+    """A layer whose codes have prices: bits grow with the square of the code, rows pay differently."""
+    mix = random.integers(-3, 4, (k // 2, k))
+    x = random.integers(-2, 3, (tokens, k // 2)) @ mix + random.integers(-6, 7, (tokens, k))
+    h = x.T @ x / tokens
+    w = np.rint(random.standard_normal((n, k)) * 512) / 8192
+    mantissas = np.rint(w.std(1) * random.uniform(0.3, 1.2, n) * 2**19)
+    step = mantissas / 2**19
+    c = np.arange(-127, 128)
+    bits = np.minimum(11, 2 + np.abs(c) * 3 // 2 - (c == 0))
+    per_bit = np.float32(price * np.mean(np.diag(h)) * step**2).astype(float)
+    codes = priced_gptq(w, h, step, bits, per_bit, 0.01)
+    moved = priced_descent(w, h, step, bits, per_bit, codes, 6)
+    cost = lambda a: error(w, a * step[:, None], h) + float((per_bit[:, None] * bits[a.astype(int) + 127]).sum())
+    return dict(
+        name=name, rows=n, columns=k, exponent=19, mantissas=mantissas.astype(int).tolist(),
+        weights=w.ravel().tolist(), products=(x.T @ x).ravel().tolist(), tokens=tokens,
+        bits=bits.tolist(), error_per_bit=per_bit.tolist(), codes=codes.astype(int).ravel().tolist(),
+        cost=cost(codes), descent=cost(moved))
 
 
 def descend(w, h, step, offset, bits, codes, sweeps):
@@ -120,7 +172,9 @@ def main():
             descent=error(target, value(moved), h),
             scales_after_gptq=best_scales(target, h, case, solved))
         cases.append(case)
-    print(json.dumps({"generator": "solve.py", "seed": SEED, "cases": cases}, separators=(",", ":")))
+    priced = [priced_case(random, *case) for case in PRICED]
+    print(json.dumps(
+        {"generator": "solve.py", "seed": SEED, "cases": cases, "priced": priced}, separators=(",", ":")))
 
 
 if __name__ == "__main__":
