@@ -184,13 +184,20 @@ extension LayerStack {
   ) throws -> (SmoothingChoice, [Float])? {
     let parts = site.readers(d)
     func error(_ r: [Float]?) throws -> Double {
-      try parts.reduce(0) { sum, part in
+      var sum = 0.0
+      for part in parts {
         let weight = part.values(layer)
-        var lost = try rounded(r.map(weight.scalingColumns) ?? weight, part, recipe, index)
-        if let r { lost = lost.scalingColumns(by: r.map { 1 / $0 }) }
+        var lost: Matrix
+        if let r {
+          lost = try rounded(weight.scalingColumns(by: r), part, recipe, index)
+          lost = lost.scalingColumns(by: r.map { 1 / $0 })
+        } else {
+          lost = try rounded(weight, part, recipe, index)
+        }
         for i in lost.values.indices { lost.values[i] -= weight.values[i] }
-        return sum + smoothing.outputError(lost)
+        sum += smoothing.outputError(lost)
       }
+      return sum
     }
     var least = try error(nil)
     var best: (SmoothingChoice, [Float])?
@@ -224,11 +231,14 @@ extension LayerStack {
     }
     let runner = LayerRunner(d, FakeQuantization.transform(spreading))
     let found = runner.run(quantized, index, over: streams)
-    return zip(found, expected).reduce(0) { sum, pair in
-      zip(pair.0.values, pair.1.values).reduce(sum) {
-        $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+    var sum = 0.0
+    for (a, b) in zip(found, expected) {
+      for (x, y) in zip(a.values, b.values) {
+        let difference = Double(x) - Double(y)
+        sum += difference * difference
       }
     }
+    return sum
   }
 }
 
@@ -246,7 +256,8 @@ extension VisionWeights {
 extension DecoderSource {
   /// The same decoder with the channels of its layers scaled.
   func scaled(_ factors: [LayerFactors]) -> DecoderSource {
-    let (source, description) = (self, description)
+    let source = self
+    let description = description
     return DecoderSource(
       description: description, parameterCount: parameterCount, ends: { try source.ends() },
       layer: { try source.layer($0).scaled(factors[$0], description) })

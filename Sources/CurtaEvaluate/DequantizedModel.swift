@@ -72,12 +72,12 @@ extension Program {
   fileprivate func scoreCodes() throws(CurtaError) -> [ScoreCode] {
     var codes: [ScoreCode] = []
     for index in 0..<opCount {
-      let op = try op(index)
-      guard op.code == .attend, try op.operand(10) > 0 else { continue }
+      let record = try op(index)
+      guard record.code == .attend, try record.operand(10) > 0 else { continue }
       codes.append(
         ScoreCode(
-          bits: Int(try op.operand(10)), step: Int(try op.operand(11)),
-          shift: Int(try op.operand(12))))
+          bits: Int(try record.operand(10)), step: Int(try record.operand(11)),
+          shift: Int(try record.operand(12))))
     }
     return codes
   }

@@ -191,11 +191,13 @@ private func words(_ op: ProgramOp, _ o: OperandWords) throws(WriteError) -> [UI
       throw o.invalid(
         "a score factor of \(mantissa) * 2^-\(exponent); 32768…65535 and -64…64 fit")
     }
-    return [
+    let words = [
       try o.index(query), try o.index(keys), try o.index(values), try o.index(out),
       try o.index(window), UInt32(mantissa), UInt32(bitPattern: Int32(exponent)),
       try o.block(hadamard), cap == 0 ? 0 : try o.cap(cap),
-    ] + (try code.map(o.scoreCode) ?? [])
+    ]
+    guard let code else { return words }
+    return words + (try o.scoreCode(code))
   case .gateQuant(let gate, let up, let out, let activation, let hadamard):
     return [
       try o.index(gate), try o.optional(up), try o.index(out), activation.rawValue,
