@@ -17,6 +17,11 @@ public struct SmoothingChoice: Sendable, Equatable, CustomStringConvertible {
   public var measure: Measure
   public var power: Double
 
+  public init(measure: Measure, power: Double) {
+    self.measure = measure
+    self.power = power
+  }
+
   public var description: String { "\(measure.rawValue)^\(power)" }
 
   /// What the search tries.

@@ -189,8 +189,8 @@ private func message(_ body: () throws -> Void) -> String {
         var state = FloatDecoderState(weights.description)
         _ = decoder.forward(tokens: sequence, outputs: sequence.count, state: &state)
       }
-      let found = try file.moments(layer: 3, d).all()
-        .merging(file.headMoments(d).all()) { own, _ in own }
+      let found = try file.moments(layer: 3, d).all
+        .merging(file.headMoments(d).all) { own, _ in own }
       #expect(Set(found.keys) == Set(ActivationSite.linearInputs))
       for (site, moments) in found {
         let expected = try #require(sums[site])
