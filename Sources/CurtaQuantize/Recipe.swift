@@ -156,7 +156,7 @@ extension Recipe {
     return recipe
   }
 
-  /// Small on disk: 8-bit codes of about 4 and 3 bits after compression.
+  /// Small on disk, 8 bits a weight in memory; flash3 expects twice the loss of flash4.
   public static let flash4 = flash("flash4", loss: 0.05)
   public static let flash3 = flash("flash3", loss: 0.1)
 

@@ -108,4 +108,33 @@ enum Stories {
     let perplexity = floatPerplexity(try DecoderWeights(checkpoint.source), windows)
     #expect(abs(perplexity - 8.6339) < 0.001)
   }
+
+  /// Bytes of the tensors in the file and the divergence over the last 4 stories.
+  private func measure(_ recipe: Recipe) throws -> (bytes: Int, kl: Double) {
+    try withTemporaryFolder { folder in
+      let source = try #require(Stories.folder)
+      let output = folder.appendingPathComponent("stories.curta").path
+      var conversion = Conversion(source: source, recipe: recipe)
+      conversion.calibration.tokens = 4096
+      let report = try conversion.run(to: output)
+      var options = EvaluationOptions()
+      options.context = 256
+      options.documents = .last(4)
+      var evaluation = try Evaluation(
+        file: output, reference: loadCheckpoint(source), text: TextDocuments(Stories.text), options)
+      return (report.sizes.tensorStoredSize, try evaluation.run().klMean)
+    }
+  }
+
+  /// What the rates of a trained model give, on text that they were not measured on: the planned
+  /// loss, within a factor of two, and no larger divergence than GPTQ with fewer bytes.
+  @Test func flashIsSmallerThanGroups() throws {
+    let groups = try measure(.gptq)
+    var recipe = Recipe.flash4
+    recipe.loss = groups.kl * 1.2
+    let flash = try measure(recipe)
+    print("gptq \(groups), loss \(recipe.loss ?? 0): flash \(flash)")
+    #expect(flash.kl < groups.kl && flash.kl > groups.kl * 0.4)
+    #expect(Double(flash.bytes) <= 0.95 * Double(groups.bytes))
+  }
 }
