@@ -7,7 +7,10 @@ import CurtaTensor
 /// Gathers X Xᵀ where linear layers read, once for all that read the same rows, and how far these
 /// rows and the residual stream are from those of the float model.
 ///
-/// The rows are those of the file's program: turned by the Hadamard of the site.
+/// The rows are those of the file's program: turned by the Hadamard of the site. All of them serve
+/// both the solvers and the choice between a solver's result and what was there before: where half of
+/// the tokens is held out for the choice, more is lost than is won (SmolLM2-135M, gptq, 4 096 tokens:
+/// KL 0.139; with a choice for each row on the other half 0.150, for each tensor 0.165).
 final class InputMoments {
   private let spreading: Spreading
   /// Whether a norm stands between what a block gives and the sum, which then says nothing about it.

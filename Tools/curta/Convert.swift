@@ -386,7 +386,7 @@ private struct PlanJSON: Encodable {
   let recipe: String
   let tensors: [Tensor]
   let tensorBytes, tokenizerBytes, parameters, float32Bytes: Int
-  /// null for a recipe that rounds to nearest.
+  /// Absent for a recipe that rounds to nearest.
   let measuring: Measuring?
 
   struct Measuring: Encodable {
