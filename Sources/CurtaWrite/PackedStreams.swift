@@ -10,7 +10,9 @@ public struct PackedStreams: Sendable, Equatable {
   let bits: Int
   let group: Int
   let exponent: Int
-  let mask: TensorContents.MaskRecord?
+  let flags: UInt8
+  /// Without their streams, which are among the sections.
+  let modifiers: [TensorContents.Modifier]
   let sections: [StoredSection]
 }
 
@@ -24,12 +26,15 @@ extension TensorContents {
     for tensor in tensors { try tensor.validate() }
     let sections = try StoredSection.streams(of: tensors, choice)
     return zip(tensors, sections).map { tensor, sections in
-      TensorContents(
+      var modifiers = tensor.modifiers
+      for i in modifiers.indices { modifiers[i].streams = [] }
+      return TensorContents(
         name: tensor.name, rows: tensor.rows, columns: tensor.columns,
         payload: .packed(
           PackedStreams(
             encoding: tensor.encoding, bits: tensor.bits, group: tensor.group,
-            exponent: tensor.exponent, mask: tensor.maskRecord, sections: sections)))
+            exponent: tensor.exponent, flags: tensor.flags, modifiers: modifiers,
+            sections: sections)))
     }
   }
 }
