@@ -27,11 +27,12 @@ struct Lowering {
     try d.checkLimits()
     progress(.calibrating)
     let ranges = try Calibration.ranges(source, begin: begin)
-    let inventory = TensorInventory(d)
+    let inventory = TensorInventory(d, lowRank: recipe.lowRank)
     let program = try ProgramDescription.decoder(d, inventory, ranges)
 
     var packer = TensorPacker(
-      planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+      planned: inventory.tensors, factors: inventory.layers.factors, recipe: recipe, codec: codec,
+      progress: progress)
     var calibration: LayerCalibration?
     // A tied head is quantized for what the head reads, which is known at the end.
     var (first, last) = (inventory.firstParts, inventory.lastParts)

@@ -15,6 +15,7 @@ struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]
   let clip: ClipSearch
+  var outliers: OutlierRule?
 
   /// [rule] of every weight among `parts` of every layer, by name, in the units of `LayerStack.loss`.
   ///
@@ -48,7 +49,8 @@ struct Sensitivity {
         var own: [Double] = []
         var probe = turned
         for (place, rule) in rules.enumerated() {
-          let recipe = Recipe(name: "", clip: clip, standard: rule)
+          var recipe = Recipe(name: "", clip: clip, standard: rule)
+          recipe.outliers = outliers
           let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
           guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
           own.append(grid.outputError(of: turned, hessian))

@@ -22,11 +22,12 @@ struct VisionLowering {
     progress(.calibrating)
     let ranges = try VisionCalibration.ranges(weights, more: images)
     let vision = FoldedVision(weights)
-    let inventory = VisionInventory(vision)
+    let inventory = VisionInventory(vision, lowRank: recipe.lowRank)
     let program = try ProgramDescription.vision(vision.d, inventory, ranges)
 
     var packer = TensorPacker(
-      planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+      planned: inventory.tensors, factors: inventory.layers.factors, recipe: recipe, codec: codec,
+      progress: progress)
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
     try packer.put(values(inventory.firstParts), at: 0)
     var calibration: LayerCalibration?

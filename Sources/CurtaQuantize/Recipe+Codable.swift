@@ -150,7 +150,8 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case prune, rules, choices, tensors
+    case lowRank = "low_rank"
+    case prune, outliers, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -174,9 +175,21 @@ extension Recipe: Codable {
       }
     }
     prune = try object.value(PruneRule.self, "prune")
+    outliers = try object.value(OutlierRule.self, "outliers")
+    lowRank = try object.value(LowRankRule.self, "low_rank")
+    let exclusive = [
+      ("outliers", outliers != nil), ("prune", prune != nil), ("low_rank", lowRank != nil),
+    ].filter(\.1).map(\.0)
+    if exclusive.count > 1 {
+      throw RecipeProblem(
+        reason: "'\(exclusive[0])' with '\(exclusive[1])'; a recipe has one of them")
+    }
     choices = try object.value([TensorRule].self, "choices") ?? []
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
+    }
+    if lowRank != nil, !choices.isEmpty {
+      throw RecipeProblem(reason: "'low_rank' with 'choices'; a recipe has one of them")
     }
     tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
@@ -194,6 +207,8 @@ extension Recipe: Codable {
         rules[role].map { RoleRule(role: role, rule: $0) }
       }, forKey: .rules)
     try container.encodeIfPresent(prune, forKey: .prune)
+    try container.encodeIfPresent(outliers, forKey: .outliers)
+    try container.encodeIfPresent(lowRank, forKey: .lowRank)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
     if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }

@@ -45,11 +45,12 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "prune": {"density": 0.5}, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
+///   "prune": {"density": 0.5}, "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
+///   "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
-/// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
+/// `prune`, `outliers` and `low_rank` exclude one another, and `low_rank` excludes `choices`. Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
 public struct Recipe: Sendable, Equatable {
   public var name: String
   public var description: String
@@ -62,6 +63,10 @@ public struct Recipe: Sendable, Equatable {
   public var rules: [TensorRole: TensorRule]
   /// What is left out of the layers' tensors; nil: nothing.
   public var prune: PruneRule?
+  /// What the layers' tensors of 2 to 8 bits have besides their codes; nil: nothing.
+  public var outliers: OutlierRule?
+  /// Two smaller tensors in place of the layers' weights, or added to them; nil: none.
+  public var lowRank: LowRankRule?
   /// What a conversion with a budget may give each tensor, in place of its rule; empty: no budget.
   public var choices: [TensorRule] = []
   /// The rules of single tensors, by name: what a budget led to.
