@@ -80,7 +80,8 @@ class Float:
     def real(self, index):
         """The tensor as reals."""
         t = self.model.tensors[index]
-        return expanded(t) * t.mantissas[:, None] * 2.0 ** -t.exponent
+        whole = expanded(t) if t.added is None else expanded(t) + t.added
+        return whole * t.mantissas[:, None] * 2.0 ** -t.exponent
 
     def run(self, tokens):
         """The logits of all tokens."""

@@ -47,11 +47,11 @@ class OpChecker:
         (self.state_writes if write else self.state_reads).append(index)
         return state
 
-    def weight(self, columns=None, masked=False):
-        """The next operand as a grid or wide tensor, perhaps with a mask."""
+    def weight(self, columns=None, modified=False):
+        """The next operand as a grid or wide tensor, perhaps with modifiers."""
         tensor = self.item(self.tensors, "tensor")[1]
         self.ok(tensor.encoding != WORDS, "weight is words")
-        self.ok(masked or tensor.mask is None, "weight has a mask")
+        self.ok(modified or not (tensor.mask or tensor.overlays), "weight has modifiers")
         self.ok(columns in (None, tensor.columns), "columns of the weight")
         return tensor
 
@@ -140,7 +140,7 @@ class OpChecker:
         count = self.word()
         self.ok(1 <= count <= 6, "count")
         for _ in range(count):
-            tensor = self.weight(source.width, masked=True)
+            tensor = self.weight(source.width, modified=True)
             out = self.buffer(SCALED, write=True)
             self.ok(out.width == tensor.rows, "width of out")
             self.ok(out.rows == source.rows, "rows")
@@ -149,7 +149,7 @@ class OpChecker:
         """B in, T weight, B sum."""
         source = self.buffer(CODES8, read=True)
         self.ok(source.scales == 1, "scales")
-        tensor = self.weight(source.width, masked=True)
+        tensor = self.weight(source.width, modified=True)
         total = self.buffer(FIXED, read=True, write=True)
         self.ok(total.width == tensor.rows, "width of sum")
         self.ok(total.rows == source.rows, "rows")
@@ -229,7 +229,7 @@ class OpChecker:
         """B in, T weight, B out."""
         source = self.buffer(CODES8, read=True)
         self.ok(source.scales == 1 and source.rows == OUTPUTS, "in")
-        tensor = self.weight(source.width, masked=True)
+        tensor = self.weight(source.width, modified=True)
         out = self.buffer(FIXED, write=True)
         self.ok(out.rows == OUTPUTS and out.fraction == 16, "out")
         self.ok(out.width == tensor.rows == self.program.vocabulary, "width of out")

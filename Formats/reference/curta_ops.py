@@ -31,8 +31,8 @@ def shift_of(t):
         C *= 255
     if t.offsets is not None:
         C += 32767
-    U = 127 * t.columns * C * 65535
-    assert U < 1 << 56
+    U = 127 * (t.columns * C + sum(overlay.bound for overlay in t.overlays)) * 65535
+    assert U < 1 << 57
     return max(0, U.bit_length() - 30)
 
 
@@ -43,11 +43,15 @@ class Weight:
         self.tensor, self.shift, self.whole = t, shift_of(t), expanded(t)
         self.floats = self.whole.astype(np.float64).T.copy()
         assert 127 * t.columns * int(np.max(np.abs(self.whole))) < 1 << 53
+        self.added = None if t.added is None else t.added.astype(np.float64).T.copy()
 
     def product(self, q, m, e):
         """z [rows][N] and its scale (m, e) [rows]."""
         S = (q.astype(np.float64) @ self.floats).astype(np.int64)
         z = round_shift(fits(S * self.tensor.mantissas, 1 << 56), self.shift)
+        if self.added is not None:
+            R = (q.astype(np.float64) @ self.added).astype(np.int64)
+            z = z + round_shift(fits(R * self.tensor.mantissas, 1 << 56), self.shift)
         return fits(z, 1 << 30), m, e + self.tensor.exponent - self.shift
 
 

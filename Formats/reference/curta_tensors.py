@@ -8,6 +8,7 @@ import numpy as np
 
 from curta_errors import CurtaError, need
 from curta_masks import BLOCKS, Mask
+from curta_overlays import OUTLIER_COLUMNS, SPARSE_RESIDUAL, Overlay
 
 GRID, WIDE, WORDS = 1, 2, 3
 MAX_TENSORS = 16384
@@ -30,10 +31,12 @@ class Tensor:
     exponent: int
     data: int
     mask: Mask = None
+    overlays: list = field(default_factory=list)
     codes: np.ndarray = field(default=None, repr=False)      # int64 [N][K]; words: the words
     mantissas: np.ndarray = field(default=None, repr=False)  # int64 [N]
     scales: np.ndarray = field(default=None, repr=False)     # int64 [N][G] or None
     offsets: np.ndarray = field(default=None, repr=False)    # int64 [N][G] or None
+    added: np.ndarray = field(default=None, repr=False)      # v * 2^p, int64 [N][K] or None
 
     @property
     def groups(self):
@@ -50,7 +53,7 @@ class Tensor:
             sizes += [cells] if self.flags & 1 else []
             sizes += [2 * cells] if self.flags & 2 else []
             sizes += [self.mask.stream_size(self)] if self.mask else []
-            return sizes
+            return sum((overlay.stream_sizes(self) for overlay in self.overlays), sizes)
         return [2 * n * k, 2 * n] if self.encoding == WIDE else [4 * n * k]
 
 
@@ -69,15 +72,21 @@ def check_shape(t, where):
 
 
 def read_modifiers(t, records, where):
-    """The modifier records of a tensor (kind, form, data, first, second); sets its mask."""
-    streams = len(t.stream_sizes())
+    """The modifier records of a tensor (kind, form, data, first, second); sets mask and overlays."""
+    last = 0
     for kind, form, stream, first, second in records:
-        need(1 <= kind <= 5, "bad_tensor", f"{where}: unknown modifier")
-        need(kind == 1, "unsupported", f"{where}: reserved modifier")
-        need(t.encoding == GRID and t.mask is None, "bad_tensor", f"{where}: a mask here")
-        need(stream == t.data + streams, "bad_tensor", f"{where}: data of the mask")
-        t.mask = Mask(form, first, second)
-        t.mask.check(t, where)
+        need(kind in (1, OUTLIER_COLUMNS, SPARSE_RESIDUAL, 5), "bad_tensor",
+             f"{where}: unknown modifier")
+        need(kind != 5, "unsupported", f"{where}: reserved modifier")
+        need(t.encoding == GRID and kind > last, "bad_tensor", f"{where}: modifier {kind} here")
+        need(stream == t.data + len(t.stream_sizes()), "bad_tensor", f"{where}: data of a modifier")
+        last = kind
+        if kind == 1:
+            t.mask = Mask(form, first, second)
+            t.mask.check(t, where)
+        else:
+            t.overlays.append(Overlay(kind, form, first, second))
+            t.overlays[-1].check(t, where)
 
 
 def read_tensors(data, data_sizes):
@@ -186,8 +195,10 @@ def check_payloads(tensors, stream):
             t.codes = array(0, "<u4", (t.rows, t.columns))
             continue
         alive = None
+        behind = t.data + 2 + (t.flags & 1) + (t.flags >> 1)
         if t.mask:
-            alive = t.mask.survivors(t, stream(t.data + len(t.stream_sizes()) - 1), where)
+            alive = t.mask.survivors(t, stream(behind), where)
+            behind += 1
             t.codes = unpack_masked(t, stream(t.data), alive, where)
         elif t.encoding == GRID:
             t.codes = unpack_codes(stream(t.data), t.rows, t.columns, t.bits, where)
@@ -207,3 +218,9 @@ def check_payloads(tensors, stream):
             blocks = alive.reshape(t.rows, -1, 32)[:, :, 0]
             t.scales = None if t.scales is None else spread_cells(t.scales, blocks)
             t.offsets = None if t.offsets is None else spread_cells(t.offsets, blocks)
+        for overlay in t.overlays:
+            count = len(overlay.stream_sizes(t))
+            streams = [stream(behind + i) for i in range(count)]
+            numbers = overlay.numbers(t, streams, where)
+            t.added = numbers if t.added is None else t.added + numbers
+            behind += count

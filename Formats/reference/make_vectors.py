@@ -17,6 +17,7 @@ import vector_invalid_data  # noqa: F401 (registers its cases)
 import vector_invalid_image  # noqa: F401
 import vector_invalid_mask  # noqa: F401
 import vector_invalid_ops  # noqa: F401
+import vector_invalid_overlay  # noqa: F401
 import vector_invalid_program  # noqa: F401
 import vector_valid
 import vector_vision

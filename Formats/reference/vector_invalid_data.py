@@ -93,7 +93,8 @@ def modifier(kind):
     return change
 
 
-case("modifier-outlier-columns", "unsupported", "a modifier that is reserved", modifier(2))
+case("modifier-input-transform", "unsupported", "a modifier that is reserved", modifier(5))
+case("modifier-kind-4", "bad_tensor", "a modifier whose number is not in use", modifier(4))
 case("modifier-kind-0", "bad_tensor", "a modifier of kind 0", modifier(0))
 case("modifier-kind-6", "bad_tensor", "an unknown modifier", modifier(6))
 case("stream-absent", "bad_tensor", "the last data section is absent", drop(HEAD_M))

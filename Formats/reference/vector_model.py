@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import struct
 
 from vector_mask import masked
+from vector_overlay import overlaid
 import vector_writer as w
 
 GRID, WIDE, WORDS = 1, 2, 3
@@ -20,6 +21,7 @@ class Coding:
     extreme: bool = False
     exponent: int = None
     mask: tuple = None  # (form, percent of blocks, 0), (form, n, m) or (form, kept columns, 0)
+    overlays: tuple = ()  # (kind, p, columns or percent of cells, extreme)
 
 
 @dataclass
@@ -100,8 +102,9 @@ class Maker:
         streams += [bytes(scales)] if scales else []
         streams += [struct.pack(f"<{len(offsets)}h", *offsets)] if offsets else []
         streams += [index] if record else []
+        overlays = [overlaid(r, rows, columns, overlay) for overlay in coding.overlays]
         return self.tensors.add(name, rows, columns, GRID, streams, bits, coding.flags,
-                                coding.group, exponent, record)
+                                coding.group, exponent, record, overlays)
 
     def gamma(self, name, width):
         """A norm weight around 1."""

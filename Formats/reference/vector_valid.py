@@ -35,6 +35,19 @@ MASKED_EDGES = {"*": Coding(7, mask=(2, 1, 2)), "embed": Coding(4),
                 "up": Coding(5, 96, mask=(1, 50, 0)), "down": Coding(4, 32, 3, mask=(1, 70, 0)),
                 "head": Coding(8, 32, 1, mask=(1, 1, 0))}
 
+OVERLAID = {"*": Coding(4), "embed": Coding(8), "q": Coding(4, 32, 1, overlays=((2, 3, 3, False),)),
+            "k": Coding(3, 32, 1, overlays=((3, 4, 9, False),)),
+            "v": Coding(4, 64, 1, mask=(3, 50, 0), overlays=((2, 5, 1, False), (3, 4, 4, False))),
+            "o": Coding(8, 32, 3, mask=(1, 40, 0), overlays=((3, 8, 2, False),)),
+            "gate": Coding(2, 0, 1, overlays=((2, 0, 96, False), (3, 0, 100, False))),
+            "up": Coding(6, 32, 3, mask=(1, 60, 0), overlays=((2, 7, 17, False),)),
+            "down": Coding(3, 32, 1, overlays=((3, 4, 1, False),)),
+            "head": Coding(8, overlays=((2, 0, 5, False), (3, 1, 3, False)))}
+OVERLAID_EDGES = {"*": Coding(8, 32, 3, True, overlays=((2, 15, 40, True), (3, 15, 100, True))),
+                  "embed": Coding(4), "o": Coding(7, overlays=((3, 15, 0, True),)),
+                  "down": Coding(2, overlays=((2, 15, 1, True), (3, 0, 0, True))),
+                  "head": Coding(5, mask=(2, 3, 4), overlays=((2, 3, 39, True),))}
+
 TINY = Shape(seed=1, codings={"*": Coding(4), "embed": Coding(8)})
 SHAPES = {
     "tiny": TINY,
@@ -66,6 +79,13 @@ SHAPES.update({
                     codecs=(0, 2, 0)),
     "masked-edges": Shape(seed=32, codings=MASKED_EDGES, width=40, ff=116, heads=2, kv_heads=2,
                           vocabulary=19, codecs=(2, 0)),
+})
+
+SHAPES.update({
+    "overlaid": Shape(seed=34, codings=OVERLAID, width=96, ff=520, heads=4, kv_heads=2, vocabulary=50,
+                      codecs=(0, 2, 0), context=40),
+    "overlaid-edges": Shape(seed=35, codings=OVERLAID_EDGES, width=40, ff=44, heads=2, kv_heads=2,
+                            vocabulary=19, codecs=(2, 0)),
 })
 
 LOG2E = 94548  # log2(e) in units of 2^-16

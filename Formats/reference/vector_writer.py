@@ -134,15 +134,20 @@ class Tensors:
         self.records, self.modifiers, self.streams = [], [], []
 
     def add(self, name, rows, columns, encoding, streams, bits, flags=0, group=0, exponent=0,
-            mask=None):
-        """One tensor; gives its index. A mask is (form, first, second), its stream the last."""
+            mask=None, overlays=()):
+        """One tensor; gives its index. A mask is (form, first, second), its stream the last; overlays
+        are ((kind, form, first, second), streams)."""
+        count = len(streams) + sum(len(own) for _, own in overlays)
         self.records.append((name.encode(), rows, columns, encoding, bits, flags, group, exponent,
-                             len(self.streams), len(streams), len(self.modifiers),
-                             int(mask is not None)))
+                             len(self.streams), count, len(self.modifiers),
+                             int(mask is not None) + len(overlays)))
         self.streams += streams
         if mask is not None:
             form, first, second = mask
             self.modifiers.append((1, form, len(self.streams) - 1, first, second))
+        for (kind, form, first, second), own in overlays:
+            self.modifiers.append((kind, form, len(self.streams), first, second))
+            self.streams += own
         return len(self.records) - 1
 
     def section(self):

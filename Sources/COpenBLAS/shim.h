@@ -1,4 +1,4 @@
-// OpenBLAS: matrix products of the converter, and the Cholesky factor of its LAPACK.
+// OpenBLAS: matrix products of the converter; Cholesky factors and eigenvectors of its LAPACK.
 // SPDX-License-Identifier: Apache-2.0
 #include <cblas.h>
 
@@ -10,3 +10,10 @@ void dposv_(const char *uplo, const blasint *n, const blasint *nrhs, double *a, 
             double *b, const blasint *ldb, blasint *info);
 // The inverse from the factor of dpotrf_.
 void dpotri_(const char *uplo, const blasint *n, double *a, const blasint *lda, blasint *info);
+// Eigenvalues il ... iu of the symmetric a, ascending, in w, their vectors in the columns of z; a
+// is lost.
+void dsyevr_(const char *jobz, const char *range, const char *uplo, const blasint *n, double *a,
+             const blasint *lda, const double *vl, const double *vu, const blasint *il,
+             const blasint *iu, const double *abstol, blasint *m, double *w, double *z,
+             const blasint *ldz, blasint *isuppz, double *work, const blasint *lwork,
+             blasint *iwork, const blasint *liwork, blasint *info);

@@ -33,11 +33,11 @@ struct BudgetPlan {
   func recipe(for budget: Budget) throws(ConversionError) -> Recipe {
     let shared = planned.filter { losses[$0.name] != nil }
     let fixed = planned.filter { losses[$0.name] == nil }.reduce(0) {
-      $0 + Self.bytes($1, $1.role.map { recipe.rule(for: $0) })
+      $0 + bytes($1, $1.role.map { recipe.rule(for: $0) })
     }
     let options = shared.map { tensor in
       zip(recipe.choices, losses[tensor.name] ?? []).map {
-        Allocation.Option(bytes: Self.bytes(tensor, $0), loss: $1)
+        Allocation.Option(bytes: bytes(tensor, $0), loss: $1)
       }
     }
     func allocate(_ bytes: Int) throws(ConversionError) -> Allocation {
@@ -78,9 +78,13 @@ struct BudgetPlan {
   }
 
   /// Bytes of the streams of a tensor and of their entries in a file; nil: constants.
-  private static func bytes(_ tensor: PlannedTensor, _ rule: TensorRule?) -> Int {
-    let streams = rule.map { $0.bits == 16 ? 2 : $0.group == 0 ? 2 : 3 } ?? 1
-    let own = rule?.byteSize(rows: tensor.rows, columns: tensor.columns) ?? 4 * tensor.columns
+  private func bytes(_ tensor: PlannedTensor, _ rule: TensorRule?) -> Int {
+    var streams = rule.map { $0.bits == 16 ? 2 : $0.group == 0 ? 2 : 3 } ?? 1
+    var own = 4 * tensor.columns
+    if let rule, let role = tensor.role {
+      if recipe.outliers(for: role, rule) != nil { streams += 3 }
+      own = recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role, rule)
+    }
     // A stream has 48 bytes in the directory, and begins at a multiple of 64; a tensor has 64.
     return own + streams * 80 + 64 + tensor.name.utf8.count
   }
@@ -102,7 +106,7 @@ extension Recipe {
     let some = Sensitivity.some(of: try CalibrationText.sequences(checkpoint, calibration))
     let stack = LayerStack(held, ends, some)
     let inventory = TensorInventory(d)
-    let sensitivity = Sensitivity(stack: stack, rules: choices, clip: clip)
+    let sensitivity = Sensitivity(stack: stack, rules: choices, clip: clip, outliers: outliers)
     var losses = try sensitivity.measure(inventory.layerParts) {
       progress(.measuring(layer: $0, count: d.layers))
     }.mapValues(\.losses)
@@ -135,7 +139,7 @@ extension Recipe {
     let images = evenly(16, of: calibration.images ?? DrawnScenes.images(vision.d, count: 16))
     let inventory = VisionInventory(vision)
     let losses = try Sensitivity(
-      stack: LayerStack(weights, images), rules: choices, clip: clip
+      stack: LayerStack(weights, images), rules: choices, clip: clip, outliers: outliers
     ).measure(inventory.layers.parts) {
       progress(.measuring(layer: $0, count: vision.d.body.layers))
     }.mapValues(\.losses)

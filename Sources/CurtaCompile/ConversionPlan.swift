@@ -61,7 +61,7 @@ public struct ConversionPlan: Sendable, Equatable {
   ) throws {
     let d = checkpoint.source.description.withoutNormBiases
     try d.checkLimits()
-    tensors = Self.tensors(TensorInventory(d).tensors, recipe)
+    tensors = Self.tensors(TensorInventory(d, lowRank: recipe.lowRank).tensors, recipe)
     tokenizerBytes = try tokenizerSection(of: checkpoint).count
     parameters = checkpoint.source.parameterCount
     float32Bytes = checkpoint.floatBytes
@@ -76,7 +76,8 @@ public struct ConversionPlan: Sendable, Equatable {
   ) throws {
     let weights = checkpoint.weights
     try weights.description.checkLimits()
-    tensors = Self.tensors(VisionInventory(FoldedVision(weights)).tensors, recipe)
+    tensors = Self.tensors(
+      VisionInventory(FoldedVision(weights), lowRank: recipe.lowRank).tensors, recipe)
     tokenizerBytes = 0
     parameters = weights.parameterCount
     float32Bytes = 4 * weights.parameterCount
@@ -94,11 +95,11 @@ public struct ConversionPlan: Sendable, Equatable {
           name: tensor.name, rows: tensor.rows, columns: tensor.columns, bits: 32, group: 0,
           bytes: 4 * tensor.rows * tensor.columns)
       }
-      let rule = recipe.rule(for: role, name: tensor.name)
+      let rule = tensor.isFine ? TensorRule(bits: 8) : recipe.rule(for: role, name: tensor.name)
       return Tensor(
         name: tensor.name, rows: tensor.rows, columns: tensor.columns, bits: rule.bits,
         group: rule.group,
-        bytes: rule.byteSize(rows: tensor.rows, columns: tensor.columns))
+        bytes: recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role, rule))
     }
   }
 }

@@ -51,7 +51,7 @@ struct Lowering {
       try recipe.attentionBits.map { bits in
         try LayerStack(source, source.ends(), sequences).scoreCodes(bits: bits)
       } ?? []
-    let inventory = TensorInventory(d)
+    let inventory = TensorInventory(d, lowRank: recipe.lowRank)
     var program: ProgramDescription?
     if layers.lowerBound == 0 {
       progress(.calibrating)
@@ -60,7 +60,8 @@ struct Lowering {
     }
 
     var packer = TensorPacker(
-      planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+      planned: inventory.tensors, factors: inventory.layers.factors, recipe: recipe, codec: codec,
+      progress: progress)
     packer.rates = rates
     var calibration: LayerCalibration?
     // A tied head is quantized for what the head reads, which is known at the end.

@@ -67,11 +67,14 @@ extension ProgramBuilder {
       LinearPart(
         weight: tensors.index(part, layer: index)!, out: buffer("z" + name, .scaled, width))
     }
-    ops.append(.linear(input: input, parts: rows))
+    let between = appendProducts(input, rows, [.query, .key, .value], index)
     let hasNorms = d.parts.contains(.headNorms)
-    let query = appendBias(rows[0].out, .queryBias, .queryRow, index, always: hasNorms)
-    let key = appendBias(rows[1].out, .keyBias, .keyRow, index, always: hasNorms)
-    let value = appendBias(rows[2].out, .valueBias, .valueRow, index)
+    func isFixed(_ part: LayerPart) -> Bool { addsFactors(part, index) }
+    let query = appendBias(
+      rows[0].out, .queryBias, .queryRow, index, always: hasNorms || isFixed(.query))
+    let key = appendBias(rows[1].out, .keyBias, .keyRow, index, always: hasNorms || isFixed(.key))
+    let value = appendBias(rows[2].out, .valueBias, .valueRow, index, always: isFixed(.value))
+    appendFactors(between, to: [query, key, value], [.query, .key, .value], index)
 
     let layer = d.attention[index]
     let rotation = layer.rotary.map { table in
@@ -135,9 +138,14 @@ extension ProgramBuilder {
     if let gate = tensors.index(.gate, layer: index) {
       rows.insert(LinearPart(weight: gate, out: buffer("zg", .scaled, width)), at: 0)
     }
-    ops.append(.linear(input: input, parts: rows))
-    let up = appendBias(rows[rows.count - 1].out, .upBias, .upRow, index)
-    let gate = rows.count == 2 ? appendBias(rows[0].out, .gateBias, .gateRow, index) : nil
+    let parts: [LayerPart] = rows.count == 2 ? [.gate, .up] : [.up]
+    let between = appendProducts(input, rows, parts, index)
+    let up = appendBias(
+      rows[rows.count - 1].out, .upBias, .upRow, index, always: addsFactors(.up, index))
+    let gate =
+      rows.count == 2
+      ? appendBias(rows[0].out, .gateBias, .gateRow, index, always: addsFactors(.gate, index)) : nil
+    appendFactors(between, to: rows.count == 2 ? [gate!, up] : [up], parts, index)
     ops.append(
       .gateQuant(
         gate: gate ?? up, up: gate == nil ? nil : up, out: product,
@@ -153,17 +161,26 @@ extension ProgramBuilder {
     _ site: ActivationSite, _ layer: Int
   ) {
     let x = residual
-    let weight = tensors.index(weight, layer: layer)!
+    let part = weight
+    let weight = tensors.index(part, layer: layer)!
     guard let gamma = tensors.index(postNorm, layer: layer) else {
-      ops.append(.linearAdd(input: input, weight: weight, sum: x))
+      if let factors = tensors.factors(part, layer: layer) {
+        if factors.left != weight { ops.append(.linearAdd(input: input, weight: weight, sum: x)) }
+        let codes = appendBetween(appendRight(input, [(part, factors)]))[0]
+        ops.append(.linearAdd(input: codes, weight: factors.left, sum: x))
+      } else {
+        ops.append(.linearAdd(input: input, weight: weight, sum: x))
+      }
       if let bias = tensors.index(bias, layer: layer) {
         ops.append(.bias(input: x, bias: bias, out: x))
       }
       return
     }
     let result = buffer("zo", .scaled, d.width)
-    ops.append(.linear(input: input, parts: [LinearPart(weight: weight, out: result)]))
+    let between = appendProducts(
+      input, [LinearPart(weight: weight, out: result)], [part], layer)
     let rows = appendBias(result, bias, site, layer, always: true)
+    appendFactors(between, to: [rows], [part], layer)
     let normed = buffer("n", .fixed(fraction: ranges.residual.fraction), d.width)
     ops.append(
       .norm(

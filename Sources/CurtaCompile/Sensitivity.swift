@@ -15,6 +15,7 @@ struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]
   let clip: ClipSearch
+  var outliers: OutlierRule?
 
   /// What a weight lost at the coarsest rule, in the units of `LayerStack.loss`, and its errors
   /// Σ (w − ŵ) H (w − ŵ)ᵀ at every rule, [rule].
@@ -62,7 +63,8 @@ struct Sensitivity {
         var own: [Double] = []
         var probe = turned
         for (place, rule) in rules.enumerated() {
-          let recipe = Recipe(name: "", clip: clip, standard: rule)
+          var recipe = Recipe(name: "", clip: clip, standard: rule)
+          recipe.outliers = outliers
           let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
           guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
           own.append(grid.outputError(of: turned, hessian))

@@ -29,7 +29,7 @@ public struct Spreading: Equatable, Sendable {
   }
 
   /// The largest power of two up to 256 that divides `width`; below 4 it does not pay.
-  static func block(_ width: Int) -> Int {
+  package static func block(_ width: Int) -> Int {
     let largest = min(width & -width, 256)
     return largest >= 4 ? largest : 0
   }
@@ -63,6 +63,22 @@ public struct Spreading: Equatable, Sendable {
     guard block > 0 else { return weight }
     var result = weight
     hadamard(&result.values, block: block, scale: 1 / Float(block))
+    return result
+  }
+
+  /// The rows that come out of a product, each through Hadamards over the product's rows: H A of a
+  /// matrix A [rows][columns].
+  package static func spread(_ weight: Matrix, block: Int) -> Matrix {
+    guard block > 0 else { return weight }
+    var columns = Matrix(rows: weight.columns, columns: weight.rows)
+    for row in 0..<weight.rows {
+      for column in 0..<weight.columns { columns[column, row] = weight[row, column] }
+    }
+    hadamard(&columns.values, block: block, scale: 1)
+    var result = weight
+    for row in 0..<weight.rows {
+      for column in 0..<weight.columns { result[row, column] = columns[column, row] }
+    }
     return result
   }
 

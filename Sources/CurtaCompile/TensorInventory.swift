@@ -13,6 +13,16 @@ package struct PlannedTensor: Sendable {
   package let columns: Int
   /// Size of the Hadamard blocks of the rows that it multiplies; 0 is none.
   package let block: Int
+  /// Whether it has 8 bits, whatever the recipe's rule for its role.
+  package var isFine = false
+}
+
+/// The two tensors that a weight is, or that are added to it.
+package struct FactorPlaces: Sendable, Equatable {
+  package let left: Int
+  package let right: Int
+  /// Columns of the left and rows of the right one.
+  package let rank: Int
 }
 
 /// Where the tensors of the layers are in a file.
@@ -23,6 +33,47 @@ package struct LayerPlaces: Sendable {
   let first: Int
   /// Place of the first table of phases.
   let phases: Int
+  /// Factors of the weights, where a recipe has them, by the place of the weight.
+  private(set) var factors: [Int: FactorPlaces] = [:]
+
+  init(parts: [LayerPart], first: Int, phases: Int) {
+    self.parts = parts
+    self.first = first
+    self.phases = phases
+  }
+
+  /// Makes the weights among `tensors`, which are all of a file, products of two; their right factors,
+  /// and with a base the left ones, come behind all others.
+  mutating func factor(_ tensors: inout [PlannedTensor], layers: Int, _ rule: LowRankRule?) {
+    guard let rule else { return }
+    for layer in 0..<layers {
+      for part in parts where part.isWeight {
+        guard let place = index(part, layer: layer) else { continue }
+        let whole = tensors[place]
+        let rank = rule.rank(rows: whole.rows, columns: whole.columns)
+        func factor(_ side: String, _ rows: Int, _ columns: Int, _ block: Int) -> PlannedTensor {
+          PlannedTensor(
+            name: "\(whole.name).\(side)", role: whole.role, rows: rows, columns: columns,
+            block: block, isFine: rule.keepsBase)
+        }
+        let left = factor("left", whole.rows, rank, Spreading.block(rank))
+        var leftPlace = place
+        if rule.keepsBase {
+          leftPlace = tensors.count
+          tensors.append(left)
+        } else {
+          tensors[place] = left
+        }
+        factors[place] = FactorPlaces(left: leftPlace, right: tensors.count, rank: rank)
+        tensors.append(factor("right", rank, whole.columns, whole.block))
+      }
+    }
+  }
+
+  /// Factors of a weight of a layer; nil where it is one tensor.
+  func factors(_ part: LayerPart, layer: Int) -> FactorPlaces? {
+    index(part, layer: layer).flatMap { factors[$0] }
+  }
 
   /// Place of a tensor of a layer; nil where there is none.
   package func index(_ part: LayerPart, layer: Int) -> Int? {
@@ -49,7 +100,7 @@ package struct TensorInventory: Sendable {
   package let lastParts: [EndPart]
   private let d: DecoderDescription
 
-  package init(_ d: DecoderDescription) {
+  package init(_ d: DecoderDescription, lowRank: LowRankRule? = nil) {
     self.d = d
     firstParts = [.embedding, .positions].filter { $0.isPresent(in: d) }
     let layerParts = LayerPart.present(in: d.parts)
@@ -60,13 +111,15 @@ package struct TensorInventory: Sendable {
       tensors += layerParts.map { $0.planned(d, spreading, layer: layer) }
     }
     tensors += lastParts.map { $0.planned(d, spreading) }
-    layers = LayerPlaces(parts: layerParts, first: firstParts.count, phases: tensors.count)
+    var layers = LayerPlaces(parts: layerParts, first: firstParts.count, phases: tensors.count)
     for (index, table) in d.rotary.enumerated() {
       tensors.append(
         PlannedTensor(
           name: d.rotary.count == 1 ? "rotary_phases" : "rotary_phases.\(index)", role: nil,
           rows: 1, columns: table.frequencies.count, block: 0))
     }
+    layers.factor(&tensors, layers: d.layers, lowRank)
+    self.layers = layers
     self.tensors = tensors
   }
 

@@ -23,19 +23,47 @@ public enum ConversionStage: Sendable, Equatable {
 
 /// A tensor as the file holds it.
 struct PackedTensor {
-  let tensor: QuantizedTensor
+  /// nil where its factors are all there is.
+  let tensor: QuantizedTensor?
   let planned: PlannedTensor
+  var factors: PackedFactors?
 
   /// The real numbers that it stands for, turned back.
   var values: Matrix {
-    guard let values = tensor.dequantized() else { preconditionFailure("constants have no values") }
-    return Spreading.turnedBack(values, block: planned.block)
+    var values: Matrix?
+    if let tensor {
+      guard let own = tensor.dequantized() else { preconditionFailure("constants have no values") }
+      values = Spreading.turnedBack(own, block: planned.block)
+    }
+    guard let product = factors?.values else { return values! }
+    guard var values else { return product }
+    for i in values.values.indices { values.values[i] += product.values[i] }
+    return values
   }
+}
+
+/// The two factors of a weight.
+struct PackedFactors {
+  let left: QuantizedTensor
+  let right: QuantizedTensor
+  /// Hadamard blocks of what comes between them, and of the input.
+  let between: Int
+  let block: Int
+
+  /// Their product as inputs meet it.
+  var turned: Matrix {
+    Spreading.turnedBack(left.dequantized()!, block: between).times(right.dequantized()!)
+  }
+
+  /// Their product, turned back.
+  var values: Matrix { Spreading.turnedBack(turned, block: block) }
 }
 
 /// Takes the values of planned tensors, in any order.
 struct TensorPacker {
   let planned: [PlannedTensor]
+  /// By the place of the weight.
+  let factors: [Int: FactorPlaces]
   let recipe: Recipe
   let codec: CodecChoice
   let progress: (ConversionStage) -> Void
@@ -47,10 +75,12 @@ struct TensorPacker {
   private var done = 0
 
   init(
-    planned: [PlannedTensor], recipe: Recipe, codec: CodecChoice,
+    planned: [PlannedTensor], factors: [Int: FactorPlaces] = [:], recipe: Recipe,
+    codec: CodecChoice,
     progress: @escaping (ConversionStage) -> Void
   ) {
     self.planned = planned
+    self.factors = factors
     self.recipe = recipe
     self.codec = codec
     self.progress = progress
@@ -86,32 +116,83 @@ struct TensorPacker {
     _ values: [Matrix], at place: Int, moments: InputMoments? = nil
   ) throws -> [PackedTensor] {
     var tensors: [PackedTensor] = []
+    var contents: [(place: Int, tensor: QuantizedTensor)] = []
     for (place, values) in zip(place..., values) {
       let tensor = planned[place]
       guard let role = tensor.role else { preconditionFailure("\(tensor.name) has no values") }
       report(tensor.name)
       do throws(QuantizeError) {
+        if let own = factors[place] {
+          if own.left != place { report(planned[own.left].name) }
+          report(planned[own.right].name)
+          let packed = try factor(values, place, own, role, moments)
+          if let base = packed.tensor { contents.append((place, base)) }
+          if let factors = packed.factors {
+            contents += [(own.left, factors.left), (own.right, factors.right)]
+          }
+          tensors.append(packed)
+          continue
+        }
         let turned = Spreading.turned(values, block: tensor.block)
         let target = moments?.target(turned, for: role) ?? turned
-        tensors.append(
-          PackedTensor(
-            tensor: try quantize(target, tensor.name, role, moments), planned: tensor))
+        let quantized = try quantize(target, tensor.name, role, moments)
+        contents.append((place, quantized))
+        tensors.append(PackedTensor(tensor: quantized, planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
     }
     progress(.compressing)
-    let contents = tensors.map { TensorContents($0.tensor) }
-    for (place, contents) in zip(place..., try TensorContents.packed(contents, codec)) {
-      slots[place] = contents
-    }
+    let packed = try TensorContents.packed(contents.map { TensorContents($0.tensor) }, codec)
+    for (content, packed) in zip(contents, packed) { slots[content.place] = packed }
     return tensors
   }
 
+  /// A weight as two factors, or as a base and two factors of what it leaves, fitted in turn.
+  private func factor(
+    _ values: Matrix, _ place: Int, _ places: FactorPlaces, _ role: TensorRole,
+    _ moments: InputMoments?
+  ) throws(QuantizeError) -> PackedTensor {
+    let (left, right) = (planned[places.left], planned[places.right])
+    let turned = Spreading.turned(values, block: right.block)
+    let gathered = moments?.gathered(for: role).map { $0.damped(by: 0.01) }
+    func factors(of weights: Matrix) throws(QuantizeError) -> PackedFactors {
+      let best = try LowRank.right(of: weights, rank: places.rank, gathered)
+      let first = try quantize(best, right.name, role, moments, isFine: right.isFine)
+      // What the left one multiplies is the Hadamard of the right one's product.
+      var between = first.dequantized()!
+      between = Spreading.spread(between, block: left.block)
+      let fitted = try LowRank.left(of: weights, behind: between, gathered)
+      let second = try recipe.quantizeFactor(
+        fitted.left, name: left.name, role: role, isFine: left.isFine,
+        hessian: gathered == nil ? nil : SolverHessian(fitted.moments.damped(by: 0.001)))
+      return PackedFactors(left: second, right: first, between: left.block, block: right.block)
+    }
+    guard places.left != place else {
+      return PackedTensor(tensor: nil, planned: planned[place], factors: try factors(of: turned))
+    }
+    func rest(_ other: Matrix) -> Matrix {
+      var rest = turned
+      for i in rest.values.indices { rest.values[i] -= other.values[i] }
+      return rest
+    }
+    let name = planned[place].name
+    var base = try quantize(turned, name, role, moments)
+    var found = try factors(of: rest(base.dequantized()!))
+    base = try quantize(rest(found.turned), name, role, moments)
+    found = try factors(of: rest(base.dequantized()!))
+    return PackedTensor(tensor: base, planned: planned[place], factors: found)
+  }
+
   private func quantize(
-    _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?
+    _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?,
+    isFine: Bool = false
   ) throws(QuantizeError) -> QuantizedTensor {
     let hessian = try moments?.hessian(for: role)
+    if isFine {
+      return try recipe.quantizeFactor(
+        values, name: name, role: role, isFine: true, hessian: hessian)
+    }
     if let mask = masks[name], let hessian, let gathered = moments?.gathered(for: role) {
       return try recipe.quantize(
         values, name: name, role: role, mask: mask, moments: gathered, hessian: hessian)
@@ -164,7 +245,9 @@ extension TensorContents {
         Grid(
           bits: grid.bits, group: grid.group, exponent: grid.exponent, codes: grid.codes,
           mantissas: grid.mantissas, groupScales: grid.groupScales,
-          groupOffsets: grid.groupOffsets, mask: grid.mask.map(Mask.init)))
+          groupOffsets: grid.groupOffsets, mask: grid.mask.map(Mask.init),
+          outliers: grid.overlays.lazy.compactMap(OutlierColumns.init).first,
+          residual: grid.overlays.lazy.compactMap(SparseResidual.init).first))
     case .wide(let wide):
       payload = .wide(
         Wide(exponent: wide.exponent, codes: wide.codes, mantissas: wide.mantissas))
@@ -172,6 +255,20 @@ extension TensorContents {
       payload = .words(words.words)
     }
     self.init(name: tensor.name, rows: tensor.rows, columns: tensor.columns, payload: payload)
+  }
+}
+
+extension TensorContents.OutlierColumns {
+  fileprivate init?(_ overlay: GridOverlay) {
+    guard case .columns(let columns) = overlay.cells else { return nil }
+    self.init(step: overlay.step, columns: columns, values: overlay.values)
+  }
+}
+
+extension TensorContents.SparseResidual {
+  fileprivate init?(_ overlay: GridOverlay) {
+    guard case .entries(let starts, let columns) = overlay.cells else { return nil }
+    self.init(step: overlay.step, starts: starts, columns: columns, values: overlay.values)
   }
 }
 

@@ -64,18 +64,47 @@ package struct TensorReader {
     let offsets = tensor.hasGroupOffsets ? try integers(3, Int16.self) : nil
     let mask = try mask()
     let layout = MaskLayout(tensor, mask)
-    return GridTensor(
+    var grid = GridTensor(
       rows: rows, columns: columns, bits: Int(tensor.bits), group: Int(tensor.group),
       exponent: Int(tensor.exponent),
       codes: layout.codes(unpack(packed, rows: layout.storedRows, columns: layout.storedColumns)),
       mantissas: try integers(1, UInt16.self), groupScales: scales.map(layout.cells),
       groupOffsets: offsets.map(layout.cells), mask: mask)
+    grid.overlays = try [outliers(), residual()].compactMap(\.self)
+    return grid
+  }
+
+  private func outliers() throws -> GridOverlay? {
+    guard let record = tensor.outliers else { return nil }
+    let first = tensor.outlierStream
+    return GridOverlay(
+      cells: .columns(try integers(first, UInt32.self).map { Int($0) }), step: Int(record.step),
+      values: try integers(first + 1, Int8.self))
+  }
+
+  private func residual() throws -> GridOverlay? {
+    guard let record = tensor.residual else { return nil }
+    let first = tensor.residualStream
+    let gaps = try integers(first + 1, UInt8.self)
+    var starts = [0]
+    var columns: [Int] = []
+    for count in try integers(first, UInt16.self) {
+      var next = 0
+      for _ in 0..<count {
+        columns.append(next + Int(gaps[columns.count]))
+        next = columns[columns.count - 1] + 1
+      }
+      starts.append(columns.count)
+    }
+    return GridOverlay(
+      cells: .entries(starts: starts, columns: columns), step: Int(record.step),
+      values: try integers(first + 2, Int8.self))
   }
 
   private func mask() throws -> GridMask? {
     guard let record = tensor.mask else { return nil }
     let (rows, columns) = (Int(tensor.rows), Int(tensor.columns))
-    let stream = tensor.dataCount - 1
+    let stream = tensor.baseStreams
     switch record.form {
     case .blocks:
       let bits = try bytes(stream)

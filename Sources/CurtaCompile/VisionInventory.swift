@@ -75,7 +75,7 @@ struct VisionInventory {
   let layers: LayerPlaces
   private let layerCount: Int
 
-  init(_ vision: FoldedVision) {
+  init(_ vision: FoldedVision, lowRank: LowRankRule? = nil) {
     let (d, body) = (vision.d, vision.d.body)
     let present = VisionPart.allCases.filter { $0.values(vision.ends) != nil }
     func planned(_ part: VisionPart) -> PlannedTensor {
@@ -93,8 +93,10 @@ struct VisionInventory {
       tensors += layerParts.map { $0.planned(body, spreading, layer: layer) }
     }
     tensors += lastParts.map(planned)
+    var layers = LayerPlaces(parts: layerParts, first: firstParts.count, phases: tensors.count)
+    layers.factor(&tensors, layers: body.layers, lowRank)
+    self.layers = layers
     self.tensors = tensors
-    layers = LayerPlaces(parts: layerParts, first: firstParts.count, phases: tensors.count)
     layerCount = body.layers
   }
 

@@ -42,7 +42,7 @@ struct VisionLowering {
     let codes =
       try recipe.attentionBits.map { try LayerStack(weights, seen).scoreCodes(bits: $0) } ?? []
     let vision = FoldedVision(weights)
-    let inventory = VisionInventory(vision)
+    let inventory = VisionInventory(vision, lowRank: recipe.lowRank)
     var program: ProgramDescription?
     if layers.lowerBound == 0 {
       progress(.calibrating)
@@ -51,7 +51,8 @@ struct VisionLowering {
     }
 
     var packer = TensorPacker(
-      planned: inventory.tensors, recipe: recipe, codec: codec, progress: progress)
+      planned: inventory.tensors, factors: inventory.layers.factors, recipe: recipe, codec: codec,
+      progress: progress)
     packer.rates = rates
     func values(_ parts: [VisionPart]) -> [Matrix] { parts.compactMap { $0.values(vision.ends) } }
     if layers.lowerBound == 0 {

@@ -25,17 +25,34 @@ public struct DequantizedModel {
     for index in 0..<table.count where try table[index].mask != nil { d.spreadsRows = false }
     let inventory = TensorInventory(d)
     let spreading = Spreading(d)
-    guard Int(table.count) == inventory.tensors.count,
+    let factors = try DequantizedModel.factors(table)
+    let replaced = factors.values.count { $0.isWhole }
+    guard Int(table.count) == inventory.tensors.count + 2 * factors.count - replaced,
       Int(try file.program(table).op(0).operand(3)) == spreading.model
     else { throw DequantizedModel.otherModel }
     func matrix(_ place: Int) throws -> Matrix {
       let planned = inventory.tensors[place]
       let tensor = try table[UInt32(place)]
-      let name = UnsafeRawBufferPointer(start: tensor.name.base, count: tensor.name.count)
-      guard name.elementsEqual(planned.name.utf8), Int(tensor.rows) == planned.rows,
-        Int(tensor.columns) == planned.columns, planned.role != nil
+      func base() throws -> Matrix {
+        guard DequantizedModel.name(tensor) == planned.name, Int(tensor.rows) == planned.rows,
+          Int(tensor.columns) == planned.columns, planned.role != nil
+        else { throw DequantizedModel.otherModel }
+        return try TensorReader(file, tensor).matrix()
+      }
+      guard let own = factors[planned.name] else {
+        return Spreading.turnedBack(try base(), block: planned.block)
+      }
+      guard own.left.columns == own.right.rows, Int(own.left.rows) == planned.rows,
+        Int(own.right.columns) == planned.columns,
+        !own.isWhole || DequantizedModel.name(tensor) == planned.name + ".left"
       else { throw DequantizedModel.otherModel }
-      let values = try TensorReader(file, tensor).matrix()
+      let left = Spreading.turnedBack(
+        try TensorReader(file, own.left).matrix(), block: Spreading.block(Int(own.left.columns)))
+      var values = left.times(try TensorReader(file, own.right).matrix())
+      if !own.isWhole {
+        let base = try base()
+        for i in values.values.indices { values.values[i] += base.values[i] }
+      }
       return Spreading.turnedBack(values, block: planned.block)
     }
 
@@ -60,6 +77,33 @@ public struct DequantizedModel {
     self.spreading = spreading
     codes = try file.program(table).scoreCodes()
     guard weights.isConsistent else { throw DequantizedModel.otherModel }
+  }
+
+  /// The two tensors that a weight is, or that are added to it.
+  private struct Factors {
+    let left: TensorDescriptor
+    let right: TensorDescriptor
+    /// Whether there is no other.
+    let isWhole: Bool
+  }
+
+  private static func name(_ tensor: TensorDescriptor) -> String {
+    String(
+      decoding: UnsafeRawBufferPointer(start: tensor.name.base, count: tensor.name.count),
+      as: UTF8.self)
+  }
+
+  /// The weights of a file that have factors, by name: tensors with `.left` and `.right` behind it.
+  private static func factors(_ table: TensorTable) throws -> [String: Factors] {
+    var tensors: [String: TensorDescriptor] = [:]
+    for index in 0..<table.count { tensors[name(try table[index])] = try table[index] }
+    var factors: [String: Factors] = [:]
+    for (name, right) in tensors where name.hasSuffix(".right") {
+      let whole = String(name.dropLast(6))
+      guard let left = tensors[whole + ".left"] else { throw otherModel }
+      factors[whole] = Factors(left: left, right: right, isWhole: tensors[whole] == nil)
+    }
+    return factors
   }
 
   private static let otherModel = HostError.request(

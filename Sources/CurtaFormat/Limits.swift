@@ -9,7 +9,7 @@ public enum Limits {
   public static let window: UInt64 = 1 << 20
   public static let metadataEntries: UInt32 = 1024
   public static let text: UInt32 = 65_536
-  // curta-encodings.md section 6
+  // curta-encodings.md section 7
   public static let tensors: UInt32 = 16_384
   public static let rows: UInt32 = 1 << 24
   public static let columns: UInt32 = 1 << 17

@@ -61,10 +61,10 @@ struct ProgramCheck {
     appended[Int(state / 64)] & (1 << UInt64(state % 64)) != 0
   }
 
-  /// A tensor of numbers whose cells are all there.
+  /// A tensor of numbers without modifiers.
   func denseTensor(_ i: UInt32) throws(CurtaError) -> TensorDescriptor {
     let tensor = try weightTensor(i)
-    try require(tensor.mask == nil)
+    try require(!tensor.hasModifiers)
     return tensor
   }
 

@@ -18,7 +18,6 @@ public struct TensorMask: Sendable {
 
   /// Rows that share their surviving blocks.
   public static let stripRows: UInt32 = 16
-  static let kind: UInt16 = 1
 }
 
 extension TensorDescriptor {

@@ -26,6 +26,8 @@ public struct TensorDescriptor: Sendable {
   public let data: UInt32
   public let dataCount: UInt32
   public internal(set) var mask: TensorMask?
+  public internal(set) var outliers: TensorOverlay?
+  public internal(set) var residual: TensorOverlay?
 
   /// G, the number of groups in a row.
   public var groups: UInt32 { group == 0 ? 1 : (columns + group - 1) / group }
@@ -42,14 +44,17 @@ public struct TensorDescriptor: Sendable {
       if hasGroupScales { c *= 255 }
       if hasGroupOffsets { c += 32767 }
     }
-    let bound = 127 * UInt64(columns) * c * 65535  // below 2^56
+    let added = UInt64(outliers?.bound ?? 0) + UInt64(residual?.bound ?? 0)
+    let bound = 127 * (UInt64(columns) * c + added) * 65535  // below 2^57
     let length = 64 - bound.leadingZeroBitCount
     return length > 30 ? UInt32(length - 30) : 0
   }
 
-  /// Decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, the mask last.
+  /// Decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, then those of the
+  /// modifiers.
   public func streamSize(_ i: UInt32) -> UInt64 {
-    if let mask, i == dataCount - 1 { return maskSize(mask) }
+    if i >= outlierStream { return overlaySize(i) }
+    if let mask, i == baseStreams { return maskSize(mask) }
     let n = UInt64(rows)
     switch (encoding, i) {
     case (.grid, 0): return storedBlocks * 4 * UInt64(bits)
@@ -153,7 +158,6 @@ public struct TensorTable: Sendable {
     let group = try bytes.u32(i + 20)
     let exponent = try bytes.i32(i + 24)
     let dataCount = try bytes.u32(i + 32)
-    var streams: UInt32
     switch encoding {
     case .grid:
       guard bits >= 2, bits <= 8, flags & ~3 == 0, flags != 2, group % 32 == 0,
@@ -161,15 +165,12 @@ public struct TensorTable: Sendable {
       else {
         throw CurtaError(.badTensor, at: at + 18)
       }
-      streams = 2 + UInt32(flags & 1) + UInt32(flags >> 1)
     case .wide:
       guard bits == 16, flags == 0, group == 0 else { throw CurtaError(.badTensor, at: at + 18) }
-      streams = 2
     case .words:
       guard bits == 32, flags == 0, group == 0, exponent == 0 else {
         throw CurtaError(.badTensor, at: at + 18)
       }
-      streams = 1
     }
     guard exponent >= -64, exponent <= 64 else { throw CurtaError(.badTensor, at: at + 24) }
     guard try bytes.view(at + 44, 20).isZero else { throw CurtaError(.badPadding, at: at + 44) }
@@ -177,35 +178,44 @@ public struct TensorTable: Sendable {
       name: name, rows: rows, columns: columns, encoding: encoding, bits: bits,
       hasGroupScales: flags & 1 != 0, hasGroupOffsets: flags & 2 != 0, group: group,
       exponent: exponent, data: try bytes.u32(i + 28), dataCount: dataCount, mask: nil)
-    let modifiers = try bytes.u32(i + 40)
-    for k in 0..<modifiers {
-      let mask = try readMask(UInt64(bytes.u32(i + 36)) + UInt64(k), of: tensor, stream: streams)
-      tensor.mask = mask
-      streams += 1
-    }
-    guard dataCount == streams else { throw CurtaError(.badTensor, at: at + 32) }
+    try readModifiers(
+      UInt64(bytes.u32(i + 36)), count: bytes.u32(i + 40), of: &tensor)
+    guard dataCount == tensor.streams else { throw CurtaError(.badTensor, at: at + 32) }
     return tensor
   }
 
-  /// Modifier record `i` of a tensor, whose first stream is `stream`: a mask, as yet the only kind.
-  private func readMask(
-    _ i: UInt64, of tensor: TensorDescriptor, stream: UInt32
-  ) throws(CurtaError) -> TensorMask {
-    guard i < UInt64(modifierCount) else { throw CurtaError(.badTensor, at: 4) }
-    let at =
-      TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
-      + i * TensorTable.modifierSize
-    let kind = try bytes.u16(Int(at))
-    guard kind == TensorMask.kind else {
-      throw CurtaError(kind >= 1 && kind <= 5 ? .unsupported : .badTensor, at: at)
+  /// The modifier records of a tensor, from record `first` on.
+  private func readModifiers(
+    _ first: UInt64, count modifiers: UInt32, of tensor: inout TensorDescriptor
+  ) throws(CurtaError) {
+    var last: UInt16 = 0
+    for k in 0..<modifiers {
+      let record = first + UInt64(k)
+      guard record < UInt64(modifierCount) else { throw CurtaError(.badTensor, at: 4) }
+      let at =
+        TensorTable.headerSize + UInt64(count) * TensorTable.recordSize
+        + record * TensorTable.modifierSize
+      let number = try bytes.u16(Int(at))
+      guard let kind = ModifierKind(rawValue: number) else {
+        let isReserved = number == ModifierKind.inputTransform
+        throw CurtaError(isReserved ? .unsupported : .badTensor, at: at)
+      }
+      guard tensor.encoding == .grid, number > last,
+        UInt64(try bytes.u32(Int(at) + 4)) == UInt64(tensor.data) + UInt64(tensor.streams)
+      else { throw CurtaError(.badTensor, at: at) }
+      last = number
+      let form = try bytes.u16(Int(at) + 2)
+      let (first, second) = (try bytes.u32(Int(at) + 8), try bytes.u32(Int(at) + 12))
+      guard kind != .mask else {
+        guard let form = MaskForm(rawValue: form) else { throw CurtaError(.badTensor, at: at) }
+        let mask = TensorMask(form: form, first: first, second: second)
+        guard tensor.allows(mask) else { throw CurtaError(.badTensor, at: at + 8) }
+        tensor.mask = mask
+        continue
+      }
+      let overlay = TensorOverlay(step: UInt32(form), count: first, bound: second)
+      guard tensor.allows(overlay, kind) else { throw CurtaError(.badTensor, at: at + 8) }
+      if kind == .outlierColumns { tensor.outliers = overlay } else { tensor.residual = overlay }
     }
-    guard tensor.encoding == .grid, tensor.mask == nil,
-      let form = MaskForm(rawValue: try bytes.u16(Int(at) + 2)),
-      UInt64(try bytes.u32(Int(at) + 4)) == UInt64(tensor.data) + UInt64(stream)
-    else { throw CurtaError(.badTensor, at: at) }
-    let mask = TensorMask(
-      form: form, first: try bytes.u32(Int(at) + 8), second: try bytes.u32(Int(at) + 12))
-    guard tensor.allows(mask) else { throw CurtaError(.badTensor, at: at + 8) }
-    return mask
   }
 }

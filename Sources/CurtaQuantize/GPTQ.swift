@@ -13,7 +13,7 @@ enum GPTQ {
   /// Gives every column of `block` new codes on its grid; the former codes do not matter.
   static func solve(_ block: RowBlock, _ hessian: SolverHessian) {
     let (columns, lanes) = (block.columns, block.lanes)
-    let targets = NumberBuffer(copying: block.weights)
+    let targets = NumberBuffer(copying: block.targets)
     let errors = NumberBuffer<Float>(min(width, columns) * lanes)
     for start in stride(from: 0, to: columns, by: width) {
       let end = min(start + width, columns)
@@ -24,7 +24,7 @@ enum GPTQ {
           let place = j * lanes + lane
           let value = block.chosen(j, lane, targets.lanes(place), weight: weight)
           block.values.setLanes(value, place)
-          let error = block.weights.lanes(place) - value
+          let error = block.targets.lanes(place) - value
           errors.setLanes(error, place - start * lanes)
           for k in j + 1..<max(end, j + 1) {
             let later = k * lanes + lane

@@ -21,6 +21,8 @@ public struct GridQuantizer: Sendable, Equatable {
   /// Whether every group (or row) has an offset of its own, 16 bits, for weights that do not lie
   /// around 0 or have too few codes to waste one. Rows then have a scale of 8 bits as groups do.
   public var hasOffsets: Bool
+  /// Whether rows without groups have a scale of 8 bits as groups do.
+  var hasFineRows = false
 
   /// Throws `QuantizeError.unsupported` where the encoding has no such bits or group.
   public init(
@@ -87,7 +89,7 @@ public struct GridQuantizer: Sendable, Equatable {
         }
       }
     }
-    let hasGroupScales = group != 0 || hasOffsets
+    let hasGroupScales = group != 0 || hasOffsets || hasFineRows
     let largest = steps.map { hasGroupScales ? $0.leastUnit : $0.step }.max() ?? 0
     var tensor = GridTensor(
       rows: weights.rows, columns: weights.columns, bits: bits, group: group,

@@ -13,12 +13,13 @@ enum QuantEase {
   /// Betters the codes of `block` in at most `sweeps` passes; none changes: done.
   ///
   /// With `escape` every third pass, except the last three, leaves values between codes, so that
-  /// later passes reach codes that no single step leads to; the result may then be worse.
+  /// later passes reach codes that no single step leads to; the result may then be worse. Cells with
+  /// an overlay always take the best value, which their codes and the overlay share in the end.
   static func solve(_ block: RowBlock, _ hessian: SolverHessian, sweeps: Int, escape: Bool) {
     let (columns, lanes) = (block.columns, block.lanes)
     let gradient = NumberBuffer<Float>(columns * lanes)
     let changes = NumberBuffer<Float>(max(columns, width) * lanes)
-    for i in 0..<columns * lanes { changes[i] = block.values[i] - block.weights[i] }
+    for i in 0..<columns * lanes { changes[i] = block.values[i] - block.targets[i] }
     addProduct(
       transposed: hessian.moments32.base, columns, changes.base, lanes, to: gradient.base,
       m: columns, n: lanes, k: columns)
@@ -35,6 +36,7 @@ enum QuantEase {
       }
       if !hasChanged { break }
     }
+    block.splitValues()
   }
 
   /// One pass over a few columns: their new values, and `changes` [columns][lanes] of them. Whether
@@ -55,7 +57,10 @@ enum QuantEase {
         let (place, local) = (j * lanes + lane, (j - range.lowerBound) * lanes + lane)
         let former = block.values.lanes(place)
         let ideal = former - slopes.lanes(local) * inverse
-        let value = isFree ? ideal : block.chosen(j, lane, ideal, weight: moments[j])
+        var value = isFree ? ideal : block.chosen(j, lane, ideal, weight: moments[j])
+        if let free = block.isOverlaid {
+          value.replace(with: ideal, where: free.lanes(place) .> 0)
+        }
         let change = value - former
         changes.setLanes(change, local)
         guard any(change .!= 0) else { continue }

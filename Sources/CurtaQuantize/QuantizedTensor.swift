@@ -76,6 +76,8 @@ public struct GridTensor: Sendable, Equatable {
   public var groupOffsets: [Int16]?  // [rows][groups], −32767…32767
   /// Codes of pruned cells are 0; their scales and offsets say nothing.
   public var mask: GridMask?
+  /// What is added; one of columns and one of entries at most.
+  public var overlays: [GridOverlay] = []
 
   public init(
     rows: Int, columns: Int, bits: Int, group: Int, exponent: Int, codes: [Int8],
@@ -109,6 +111,7 @@ public struct GridTensor: Sendable, Equatable {
     return blocks * 4 * bits + rows * 2 + (groupScales == nil ? 0 : cells)
       + (groupOffsets == nil ? 0 : cells * 2)
       + (mask?.byteSize(rows: rows, columns: columns) ?? 0)
+      + overlays.reduce(0) { $0 + $1.byteSize(rows: rows) }
   }
 
   /// The largest C of `curta-arithmetic.md` section 2: bounds |s · c + o|.
@@ -120,7 +123,10 @@ public struct GridTensor: Sendable, Equatable {
   }
 
   /// shift(W): products of this tensor are shifted right by so many bits.
-  public var shift: Int { productShift(columns: columns, codeBound: codeBound) }
+  public var shift: Int {
+    let added = overlays.reduce(0) { $0 + $1.bound(rows: rows) }
+    return productShift(columns: columns, codeBound: codeBound, added: added)
+  }
 
   /// The real numbers [rows][columns], exact in double precision, rounded once to float32.
   public func dequantized() -> Matrix {
@@ -140,15 +146,18 @@ public struct GridTensor: Sendable, Equatable {
     let width = group == 0 ? columns : group
     let unit = scalbn(Double(mantissas[row]), -exponent)
     let survives = groupOffsets == nil ? nil : mask?.survivors(row: row, columns: columns)
+    var added = overlays.isEmpty ? [] : [Int](repeating: 0, count: columns)
+    for overlay in overlays { overlay.add(row, to: &added) }
     for column in 0..<columns {
+      let extra = added.isEmpty ? 0 : added[column]
       if let survives, !survives[column] {
-        values[column] = 0
+        values[column] = Float(unit * Double(extra))
         continue
       }
       let cell = row * groups + column / width
       let scale = groupScales.map { Int($0[cell]) } ?? 1
       let offset = groupOffsets.map { Int($0[cell]) } ?? 0
-      let integer = scale * Int(codes[row * columns + column]) + offset
+      let integer = scale * Int(codes[row * columns + column]) + offset + extra
       values[column] = Float(unit * Double(integer))
     }
   }
@@ -205,8 +214,8 @@ public struct WordsTensor: Sendable, Equatable {
   public var byteSize: Int { rows * columns * 4 }
 }
 
-/// shift(W) of `curta-arithmetic.md` section 2: max(0, bits(127 · K · C · 65535) − 30).
-func productShift(columns: Int, codeBound: UInt64) -> Int {
-  let bound = 127 * UInt64(columns) * codeBound * 65535  // below 2^56
+/// shift(W) of `curta-arithmetic.md` section 2: max(0, bits(127 · (K · C + A) · 65535) − 30).
+func productShift(columns: Int, codeBound: UInt64, added: UInt64 = 0) -> Int {
+  let bound = 127 * (UInt64(columns) * codeBound + added) * 65535  // below 2^57
   return max(0, UInt64.bitWidth - bound.leadingZeroBitCount - 30)
 }

@@ -150,7 +150,8 @@ extension Recipe: Codable {
   private enum Keys: String, CodingKey, CaseIterable {
     case name, description, clip, solvers
     case standard = "default"
-    case attention, smooth, prune, loss, rules, choices, tensors
+    case lowRank = "low_rank"
+    case attention, smooth, prune, outliers, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -182,6 +183,15 @@ extension Recipe: Codable {
     if smooths, prune != nil {
       throw RecipeProblem(reason: "'smooth' goes with no 'prune'")
     }
+    outliers = try object.value(OutlierRule.self, "outliers")
+    lowRank = try object.value(LowRankRule.self, "low_rank")
+    let exclusive = [
+      ("outliers", outliers != nil), ("prune", prune != nil), ("low_rank", lowRank != nil),
+    ].filter(\.1).map(\.0)
+    if exclusive.count > 1 {
+      throw RecipeProblem(
+        reason: "'\(exclusive[0])' with '\(exclusive[1])'; a recipe has one of them")
+    }
     choices = try object.value([TensorRule].self, "choices") ?? []
     if choices.contains(where: { $0.bits == 16 }) {
       throw RecipeProblem(reason: "'choices' has 16 bits; allowed are 2 to 8")
@@ -194,6 +204,12 @@ extension Recipe: Codable {
       guard prune == nil, choices.isEmpty else {
         throw RecipeProblem(reason: "'loss' excludes 'prune' and 'choices'")
       }
+      guard outliers == nil, lowRank == nil else {
+        throw RecipeProblem(reason: "'loss' excludes 'outliers' and 'low_rank'")
+      }
+    }
+    if lowRank != nil, !choices.isEmpty {
+      throw RecipeProblem(reason: "'low_rank' with 'choices'; a recipe has one of them")
     }
     tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
@@ -214,6 +230,8 @@ extension Recipe: Codable {
     if smooths { try container.encode(smooths, forKey: .smooth) }
     try container.encodeIfPresent(prune, forKey: .prune)
     try container.encodeIfPresent(loss, forKey: .loss)
+    try container.encodeIfPresent(outliers, forKey: .outliers)
+    try container.encodeIfPresent(lowRank, forKey: .lowRank)
     if !choices.isEmpty { try container.encode(choices, forKey: .choices) }
     if !tensors.isEmpty { try container.encode(tensors, forKey: .tensors) }
   }

@@ -24,8 +24,20 @@ extension Recipe {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
     }
     let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    let outliers = outliers(for: role, rule)
     guard let hessian else {
-      return QuantizedTensor(name: name, .grid(try quantizer.quantize(weights)))
+      let grid =
+        if let outliers { try quantizer.quantize(weights, outliers: outliers) } else {
+          try quantizer.quantize(weights)
+        }
+      return QuantizedTensor(name: name, .grid(grid))
+    }
+    if let outliers {
+      return QuantizedTensor(
+        name: name,
+        .grid(
+          try quantizer.quantize(
+            weights, hessian: hessian, solvers: solvers, outliers: outliers)))
     }
     return QuantizedTensor(
       name: name,
@@ -86,6 +98,32 @@ extension Recipe {
       .grid(
         try quantizer.quantize(
           left, importance: moments.diagonal.map(Float.init), mask: mask)))
+  }
+
+  /// Quantizes a factor of a weight: by the rule for its role, or in 8 bits with one scale a row.
+  package func quantizeFactor(
+    _ weights: Matrix, name: String, role: TensorRole, isFine: Bool, hessian: SolverHessian?
+  ) throws(QuantizeError) -> QuantizedTensor {
+    guard isFine else { return try quantize(weights, name: name, role: role, hessian: hessian) }
+    var recipe = self
+    recipe.tensors[name] = TensorRule(bits: 8)
+    return try recipe.quantize(weights, name: name, role: role, hessian: hessian)
+  }
+
+  /// The outliers of a tensor that has the rule `rule`: those of the layers' weights in 2 to 8 bits.
+  public func outliers(for role: TensorRole, _ rule: TensorRule) -> OutlierRule? {
+    switch role {
+    case .query, .key, .value, .output, .gate, .up, .down: rule.bits < 16 ? outliers : nil
+    case .embedding, .head, .position, .patch, .norm, .bias: nil
+    }
+  }
+
+  /// Bytes that a tensor of that role and shape takes before compression with the rule `rule`.
+  public func byteSize(rows: Int, columns: Int, role: TensorRole, _ rule: TensorRule) -> Int {
+    let base = rule.byteSize(rows: rows, columns: columns)
+    guard let outliers = outliers(for: role, rule) else { return base }
+    // Rows without groups have a scale then.
+    return base + (rule.group == 0 ? rows : 0) + outliers.byteSize(rows: rows, columns: columns)
   }
 }
 

@@ -45,13 +45,17 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "loss": 0.05, "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
+///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "loss": 0.05,
+///   "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
+///   "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
-/// With `loss`, the weights of layers, embedding and head have 8-bit codes with one scale a row that
-/// are few bits once the file is compressed (`RateQuantizer`), whatever their rule: as few as this loss
-/// takes, a KL divergence in nats, or of features the squared distance over the squared length.
+/// `prune`, `outliers`, `low_rank` and `loss` exclude one another; `low_rank` and `loss` exclude
+/// `choices`, `smooth` excludes `prune`. With `loss`, the weights of layers, embedding and head have
+/// 8-bit codes with one scale a row that are few bits once the file is compressed (`RateQuantizer`),
+/// whatever their rule: as few as this loss takes, a KL divergence in nats, or of features the squared
+/// distance over the squared length.
 /// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
 public struct Recipe: Sendable, Equatable {
   public var name: String
@@ -72,6 +76,10 @@ public struct Recipe: Sendable, Equatable {
   public var attentionBits: Int?
   /// Whether channels are scaled ahead of linear layers where that loses less (see `Smoothing`).
   public var smooths = false
+  /// What the layers' tensors of 2 to 8 bits have besides their codes; nil: nothing.
+  public var outliers: OutlierRule?
+  /// Two smaller tensors in place of the layers' weights, or added to them; nil: none.
+  public var lowRank: LowRankRule?
   /// What a conversion with a budget may give each tensor, in place of its rule; empty: no budget.
   public var choices: [TensorRule] = []
   /// The rules of single tensors, by name: what a budget led to.

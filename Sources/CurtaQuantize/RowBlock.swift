@@ -25,6 +25,15 @@ final class RowBlock {
   let exponent: Int
   /// What is to be approximated: the weights, 0 for columns without input.
   let weights: NumberBuffer<Float>
+  /// The weights less what overlays add: what the codes are to approximate.
+  let targets: NumberBuffer<Float>
+  /// The columns (permuted) of each row to which an overlay adds, [rows].
+  let overlaid: [[Int]]
+  /// 1 where an overlay adds, else 0, [columns][lanes]; nil: there is none.
+  let isOverlaid: NumberBuffer<Float>?
+  /// What it adds to each in units of `overlayUnit`.
+  var added: [[Int8]]
+  private let overlayStep: Int
   /// The values of the current codes, step · code + offset.
   let values: NumberBuffer<Float>
   let steps: NumberBuffer<Float>  // [groups][lanes]
@@ -48,6 +57,20 @@ final class RowBlock {
     (low, high) = (Float(range.lowerBound), Float(range.upperBound))
     exponent = tensor.exponent
     weights = NumberBuffer(columns * lanes)
+    let overlay = tensor.overlays.first
+    targets = overlay == nil ? weights : NumberBuffer(columns * lanes)
+    overlayStep = overlay?.step ?? 0
+    let places = overlay == nil ? [] : hessian.places
+    overlaid = rows.map { row in overlay?.columns(of: row).map { places[$0] } ?? [] }
+    isOverlaid = overlay == nil ? nil : NumberBuffer(columns * lanes)
+    for (lane, own) in overlaid.enumerated() {
+      for j in own { isOverlaid?[j * lanes + lane] = 1 }
+    }
+    added = rows.map { row in
+      guard let overlay else { return [] }
+      let first = overlay.start(of: row)
+      return Array(overlay.values[first..<first + overlay.columns(of: row).count])
+    }
     values = NumberBuffer(columns * lanes)
     steps = NumberBuffer(groups * lanes)
     offsets = NumberBuffer(groups * lanes)
@@ -71,6 +94,9 @@ final class RowBlock {
         }
       }
     }
+    guard overlay != nil else { return }
+    targets.base.update(from: weights.base, count: columns * lanes)
+    for lane in 0..<rows.count { updateTargets(lane) }
   }
 
   /// A state of its own, over the same weights.
@@ -78,6 +104,9 @@ final class RowBlock {
     (rows, columns, lanes, groups) = (other.rows, other.columns, other.lanes, other.groups)
     (groupOf, low, high, exponent) = (other.groupOf, other.low, other.high, other.exponent)
     weights = other.weights
+    targets = other.hasOverlay ? NumberBuffer(copying: other.targets) : weights
+    (overlaid, added, overlayStep) = (other.overlaid, other.added, other.overlayStep)
+    isOverlaid = other.isOverlaid
     values = NumberBuffer(copying: other.values)
     steps = NumberBuffer(copying: other.steps)
     offsets = NumberBuffer(copying: other.offsets)
@@ -91,12 +120,54 @@ final class RowBlock {
   func take(_ lane: Int, from other: RowBlock) {
     for j in 0..<columns { values[j * lanes + lane] = other.values[j * lanes + lane] }
     mantissas[lane] = other.mantissas[lane]
+    added[lane] = other.added[lane]
+    updateTargets(lane)
     for cell in stride(from: lane, to: groups * lanes, by: lanes) {
       steps[cell] = other.steps[cell]
       offsets[cell] = other.offsets[cell]
       groupScales?[cell] = other.groupScales![cell]
       groupOffsets?[cell] = other.groupOffsets![cell]
     }
+  }
+
+  var hasOverlay: Bool { isOverlaid != nil }
+
+  /// What a value of an overlay of a row is worth.
+  func overlayUnit(_ lane: Int) -> Double {
+    scalbn(Double(mantissas[lane]), overlayStep - exponent)
+  }
+
+  /// The targets of a row from the values of its overlay.
+  func updateTargets(_ lane: Int) {
+    let unit = overlayUnit(lane)
+    for (j, value) in zip(overlaid[lane], added[lane]) {
+      targets[j * lanes + lane] = Float(
+        Double(weights[j * lanes + lane]) - unit * Double(value))
+    }
+  }
+
+  /// Gives cells with an overlay their nearest codes, and the overlay what these leave.
+  func splitValues() {
+    guard hasOverlay else { return }
+    for lane in 0..<rows.count {
+      let unit = overlayUnit(lane)
+      for (i, j) in overlaid[lane].enumerated() {
+        let (place, cell) = (j * lanes + lane, groupOf[j] * lanes + lane)
+        let value = values[place]
+        values[place] = steps[cell] * code(j, lane) + offsets[cell]
+        let more = (Double(value - values[place]) / unit).rounded()
+        added[lane][i] = Int8(min(max(Double(added[lane][i]) + more, -127), 127))
+      }
+      updateTargets(lane)
+    }
+  }
+
+  /// Keeps what an overlay adds to a row whose mantissa was `former`.
+  func keepAdded(_ lane: Int, _ former: UInt16) {
+    guard hasOverlay, former != mantissas[lane] else { return }
+    let ratio = Double(former) / Double(mantissas[lane])
+    added[lane] = added[lane].map { Int8(min(max((Double($0) * ratio).rounded(), -127), 127)) }
+    updateTargets(lane)
   }
 
   /// Steps and offsets of a row from its integers. A step is exact: it has 24 bits at most.
@@ -131,12 +202,12 @@ final class RowBlock {
     return min(max(code, low), high)
   }
 
-  /// (w − ŵ) H (w − ŵ)ᵀ of every row, [rows.count], in double precision.
+  /// (w − ŵ) H (w − ŵ)ᵀ of every row, [rows.count], in double precision; ŵ with what overlays add.
   func errors(_ hessian: SolverHessian) -> [Double] {
     let (differences, products) = (
       NumberBuffer<Double>(columns * lanes), NumberBuffer<Double>(columns * lanes)
     )
-    for i in 0..<columns * lanes { differences[i] = Double(weights[i]) - Double(values[i]) }
+    for i in 0..<columns * lanes { differences[i] = Double(targets[i]) - Double(values[i]) }
     product(
       hessian.moments.base, differences.base, into: products.base, m: columns, n: lanes,
       k: columns)
@@ -170,7 +241,8 @@ final class RowBlock {
     return RowPart(
       codes: codes, mantissas: Array(mantissas.prefix(rows.count)),
       groupScales: groupScales.map { scales in cells.map { scales[$0] } },
-      groupOffsets: groupOffsets.map { offsets in cells.map { offsets[$0] } })
+      groupOffsets: groupOffsets.map { offsets in cells.map { offsets[$0] } },
+      added: added.flatMap(\.self))
   }
 }
 
@@ -180,6 +252,8 @@ struct RowPart: Sendable {
   let mantissas: [UInt16]
   let groupScales: [UInt8]?
   let groupOffsets: [Int16]?
+  /// The values of an overlay.
+  let added: [Int8]
 }
 
 /// The grid of one group, for eight rows.

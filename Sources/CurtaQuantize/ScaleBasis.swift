@@ -26,7 +26,7 @@ struct Basis {
     for j in 0..<columns {
       for lane in 0..<block.rows.count {
         codes[j * lanes + lane] = Double(block.code(j, lane))
-        target[j * lanes + lane] = Double(block.weights[j * lanes + lane])
+        target[j * lanes + lane] = Double(block.targets[j * lanes + lane])
       }
     }
     let image = NumberBuffer<Double>(columns * lanes)  // H a, [columns][lanes]

@@ -16,8 +16,10 @@ enum ScaleFit {
     let basis = Basis(block, hessian)
     for lane in 0..<block.rows.count {
       let codes = (0..<block.columns).map { block.code($0, lane) }
+      let former = block.mantissas[lane]
       fit(block, lane, basis.system(lane))
       block.updateSteps(lane)
+      block.keepAdded(lane, former)
       for (j, code) in codes.enumerated() {
         let cell = block.groupOf[j] * block.lanes + lane
         block.values[j * block.lanes + lane] = block.steps[cell] * code + block.offsets[cell]

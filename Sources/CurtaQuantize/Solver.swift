@@ -11,7 +11,8 @@ import Dispatch
 public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
   /// New codes in one pass over the columns (see `GPTQ`).
   case gptq
-  /// 20 sweeps over the codes, one at a time (see `QuantEase`).
+  /// 20 sweeps over the codes, one at a time (see `QuantEase`); with outliers 20 more, and before each
+  /// 10 new values for these (see `OverlayFit`).
   case quantease
   /// New scales for the codes and new codes for the scales, in turn, three times: the alternation of
   /// decoupleQ (Guo et al. 2024, arXiv 2404.12759) with `ScaleFit` and 3 sweeps of `QuantEase`.
@@ -31,12 +32,7 @@ extension GridQuantizer {
   public func quantize(
     _ weights: Matrix, hessian: SolverHessian, solvers: [Solver]
   ) throws(QuantizeError) -> GridTensor {
-    guard weights.columns == hessian.columns else {
-      throw .unsupported(
-        "second moments of \(hessian.columns) inputs for \(weights.columns) columns")
-    }
-    let largest = hessian.diagonal.max() ?? 0
-    let importance = hessian.diagonal.map { largest > 0 ? Float($0 / largest) : 1 }
+    let importance = try hessian.importance(for: weights)
     var tensor = try quantize(weights, importance: importance)
     tensor.solve(weights, hessian, solvers)
     return tensor
@@ -47,6 +43,18 @@ extension GridQuantizer {
     _ weights: Matrix, hessian: Hessian, solvers: [Solver]
   ) throws(QuantizeError) -> GridTensor {
     try quantize(weights, hessian: SolverHessian(hessian), solvers: solvers)
+  }
+}
+
+extension SolverHessian {
+  /// How much each column of `weights` counts, [columns]: diag(H), the largest 1. Throws
+  /// `QuantizeError` where it has other columns.
+  func importance(for weights: Matrix) throws(QuantizeError) -> [Float] {
+    guard weights.columns == columns else {
+      throw .unsupported("second moments of \(columns) inputs for \(weights.columns) columns")
+    }
+    let largest = diagonal.max() ?? 0
+    return diagonal.map { largest > 0 ? Float($0 / largest) : 1 }
   }
 }
 
@@ -98,6 +106,7 @@ extension GridTensor {
     mantissas = parts.flatMap(\.mantissas)
     if groupScales != nil { groupScales = parts.flatMap { $0.groupScales ?? [] } }
     if groupOffsets != nil { groupOffsets = parts.flatMap { $0.groupOffsets ?? [] } }
+    if !overlays.isEmpty { overlays[0].values = parts.flatMap(\.added) }
   }
 
   /// `body` of every block of rows, on all cores.
@@ -113,18 +122,31 @@ extension RowBlock {
   /// Runs `solvers`, each on what the one before left. No row gets worse.
   func run(_ solvers: [Solver], _ hessian: SolverHessian) {
     var costs = costs(hessian)
+    func fitOverlay() {
+      if hasOverlay { better(&costs, hessian) { OverlayFit.solve($0, hessian) } }
+    }
+    func descend() {
+      better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
+    }
     for solver in solvers {
+      fitOverlay()
       switch solver {
       case .gptq: better(&costs, hessian) { GPTQ.solve($0, hessian) }
       case .quantease:
         better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 20, escape: true) }
+        for _ in 0..<(hasOverlay ? 2 : 0) {
+          fitOverlay()
+          better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 10, escape: true) }
+        }
       case .decoupleq:
         for _ in 0..<3 {
           better(&costs, hessian) { ScaleFit.solve($0, hessian) }
-          better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
+          descend()
+          fitOverlay()
         }
       }
     }
+    fitOverlay()
   }
 
   /// Runs `solve`; rows that do not cost less than `costs` [rows] get their former state back.

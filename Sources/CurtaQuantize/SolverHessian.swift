@@ -18,6 +18,12 @@ public struct SolverHessian: Sendable {
   public let diagonal: [Double]
   /// The column that is taken in place j, [columns]. Those without input are last.
   let order: [Int]
+  /// The place of every column, [columns].
+  var places: [Int] {
+    var places = [Int](repeating: 0, count: columns)
+    for (place, column) in order.enumerated() { places[column] = place }
+    return places
+  }
   /// How many of `order` have input: a second moment above 2^−100 of the largest.
   let live: Int
   let moments: NumberBuffer<Double>  // [columns][columns], permuted both ways

@@ -10,7 +10,9 @@ public struct PackedStreams: Sendable, Equatable {
   let bits: Int
   let group: Int
   let exponent: Int
-  let mask: TensorContents.MaskRecord?
+  let flags: UInt8
+  /// Without their streams, which are among the sections.
+  let modifiers: [TensorContents.Modifier]
   let sections: [StoredSection]
 }
 
@@ -24,12 +26,15 @@ extension TensorContents {
     for tensor in tensors { try tensor.validate() }
     let sections = try StoredSection.streams(of: tensors, choice)
     return zip(tensors, sections).map { tensor, sections in
-      TensorContents(
+      var modifiers = tensor.modifiers
+      for i in modifiers.indices { modifiers[i].streams = [] }
+      return TensorContents(
         name: tensor.name, rows: tensor.rows, columns: tensor.columns,
         payload: .packed(
           PackedStreams(
             encoding: tensor.encoding, bits: tensor.bits, group: tensor.group,
-            exponent: tensor.exponent, mask: tensor.maskRecord, sections: sections)))
+            exponent: tensor.exponent, flags: tensor.flags, modifiers: modifiers,
+            sections: sections)))
     }
   }
 }
@@ -41,15 +46,30 @@ extension TensorContents {
     for stream in 0..<tensor.dataCount {
       sections.append(try StoredSection(file.data(tensor.data + stream), of: file))
     }
-    let mask = tensor.mask.map {
-      MaskRecord(form: $0.form, first: Int($0.first), second: Int($0.second))
+    var modifiers: [Modifier] = []
+    if let mask = tensor.mask {
+      modifiers.append(
+        Modifier(
+          kind: .mask, form: Int(mask.form.rawValue), first: Int(mask.first),
+          second: Int(mask.second)))
+    }
+    for (kind, overlay) in [
+      (ModifierKind.outlierColumns, tensor.outliers), (.sparseResidual, tensor.residual),
+    ] {
+      guard let overlay else { continue }
+      modifiers.append(
+        Modifier(
+          kind: kind, form: Int(overlay.step), first: Int(overlay.count),
+          second: Int(overlay.bound)))
     }
     self.init(
       name: tensor.name.string, rows: Int(tensor.rows), columns: Int(tensor.columns),
       payload: .packed(
         PackedStreams(
           encoding: tensor.encoding, bits: Int(tensor.bits), group: Int(tensor.group),
-          exponent: Int(tensor.exponent), mask: mask, sections: sections)))
+          exponent: Int(tensor.exponent),
+          flags: (tensor.hasGroupScales ? 1 : 0) | (tensor.hasGroupOffsets ? 2 : 0),
+          modifiers: modifiers, sections: sections)))
   }
 }
 

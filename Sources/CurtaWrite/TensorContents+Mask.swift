@@ -14,21 +14,25 @@ extension TensorContents {
     /// Ascending.
     case columns([Int])
 
-    /// `form`, `first` and `second` of the modifier record.
-    func record(rows: Int, columns: Int) -> MaskRecord {
+    /// The modifier record and its stream.
+    func modifier(rows: Int, columns: Int) -> Modifier {
+      let (form, first, second): (MaskForm, Int, Int)
       switch self {
       case .blocks(let survives):
         let blocks = (columns + 31) / 32
-        return MaskRecord(
-          form: .blocks, first: survives.count { $0 },
-          second: survives.suffix(blocks).count { $0 })
-      case .pattern(let n, let m, _): return MaskRecord(form: .pattern, first: n, second: m)
-      case .columns(let list): return MaskRecord(form: .columns, first: list.count, second: 0)
+        (form, first, second) = (
+          .blocks, survives.count { $0 }, survives.suffix(blocks).count { $0 }
+        )
+      case .pattern(let n, let m, _): (form, first, second) = (.pattern, n, m)
+      case .columns(let list): (form, first, second) = (.columns, list.count, 0)
       }
+      return Modifier(
+        kind: .mask, form: Int(form.rawValue), first: first, second: second,
+        streams: [stream(rows: rows, columns: columns)])
     }
 
     /// The stream of the mask.
-    func stream(rows: Int, columns: Int) -> [UInt8] {
+    private func stream(rows: Int, columns: Int) -> [UInt8] {
       var bytes: [UInt8] = []
       switch self {
       case .blocks(let survives): return bitmap(survives[...])
@@ -95,22 +99,6 @@ extension TensorContents {
         for column in list { survives[column] = true }
         return survives
       }
-    }
-  }
-
-  /// What the modifier record of a mask says.
-  struct MaskRecord: Sendable, Equatable {
-    var form: MaskForm
-    var first: Int
-    var second: Int
-  }
-
-  /// The record of the tensor's mask.
-  var maskRecord: MaskRecord? {
-    switch payload {
-    case .grid(let grid): grid.mask?.record(rows: rows, columns: columns)
-    case .wide, .words: nil
-    case .packed(let packed): packed.mask
     }
   }
 

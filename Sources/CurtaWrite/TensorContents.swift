@@ -34,10 +34,13 @@ public struct TensorContents: Sendable, Equatable {
     public var groupScales: [UInt8]?  // [N][G]
     public var groupOffsets: [Int16]?  // [N][G]
     public var mask: Mask?
+    public var outliers: OutlierColumns?
+    public var residual: SparseResidual?
 
     public init(
       bits: Int, group: Int, exponent: Int, codes: [Int8], mantissas: [UInt16],
-      groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil, mask: Mask? = nil
+      groupScales: [UInt8]? = nil, groupOffsets: [Int16]? = nil, mask: Mask? = nil,
+      outliers: OutlierColumns? = nil, residual: SparseResidual? = nil
     ) {
       self.bits = bits
       self.group = group
@@ -47,7 +50,12 @@ public struct TensorContents: Sendable, Equatable {
       self.groupScales = groupScales
       self.groupOffsets = groupOffsets
       self.mask = mask
+      self.outliers = outliers
+      self.residual = residual
     }
+
+    /// Streams before those of modifiers.
+    var baseStreams: Int { 2 + (groupScales == nil ? 0 : 1) + (groupOffsets == nil ? 0 : 1) }
   }
 
   /// m[n] · c[n][k] · 2^−exponent
@@ -93,8 +101,8 @@ public struct TensorContents: Sendable, Equatable {
   public var streamCount: Int {
     switch payload {
     case .grid(let grid):
-      2 + (grid.groupScales == nil ? 0 : 1) + (grid.groupOffsets == nil ? 0 : 1)
-        + (grid.mask == nil ? 0 : 1)
+      grid.baseStreams + (grid.mask == nil ? 0 : 1) + (grid.outliers == nil ? 0 : 2)
+        + (grid.residual == nil ? 0 : 3)
     case .wide: 2
     case .words: 1
     case .packed(let packed): packed.sections.count
@@ -110,6 +118,15 @@ public struct TensorContents: Sendable, Equatable {
     }
   }
 
+  /// Bit 0: group scales, bit 1: group offsets.
+  var flags: UInt8 {
+    switch payload {
+    case .grid(let grid): (1 << UInt8(grid.baseStreams - 2)) - 1
+    case .wide, .words: 0
+    case .packed(let packed): packed.flags
+    }
+  }
+
   /// Of grid and wide; 0 for words.
   var exponent: Int {
     switch payload {
@@ -120,11 +137,27 @@ public struct TensorContents: Sendable, Equatable {
     }
   }
 
-  /// The decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, mask.
+  /// The modifiers of the tensor in the order of their kinds.
+  var modifiers: [Modifier] {
+    switch payload {
+    case .grid(let grid):
+      [
+        grid.mask?.modifier(rows: rows, columns: columns), grid.outliers?.modifier(rows: rows),
+        grid.residual?.modifier(rows: rows),
+      ].compactMap(\.self)
+    case .wide, .words: []
+    case .packed(let packed): packed.modifiers
+    }
+  }
+
+  /// The decoded bytes of stream `i`: codes, row mantissas, group scales, group offsets, then those of
+  /// the modifiers.
   public func stream(_ i: Int) -> [UInt8] {
     var bytes: [UInt8] = []
+    if case .grid(let grid) = payload, i >= grid.baseStreams {
+      return modifiers.flatMap(\.streams)[i - grid.baseStreams]
+    }
     if case .grid(let grid) = payload, let mask = grid.mask {
-      if i == streamCount - 1 { return mask.stream(rows: rows, columns: columns) }
       switch i {
       case 0: return mask.packed(grid.codes, rows: rows, columns: columns, bits: grid.bits)
       case 2: return mask.cells(grid.groupScales ?? [], rows: rows, columns: columns)
@@ -203,7 +236,7 @@ extension TensorContents {
       try require(offsets.count == rows * groups, "\(offsets.count) group offsets")
       try require(!offsets.contains(.min), "a group offset is -32768")
     }
-    if let mask = grid.mask, let fault = maskFault(grid, mask) {
+    if let fault = grid.mask.flatMap({ maskFault(grid, $0) }) ?? overlayFault(grid) {
       throw .invalid(part: "tensor \(name)", reason: fault)
     }
   }

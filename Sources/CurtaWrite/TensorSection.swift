@@ -22,16 +22,21 @@ public func tensorSection(_ tensors: [TensorContents]) throws(WriteError) -> [UI
     guard seen.insert(tensor.name).inserted else {
       throw .invalid(part: "tensor \(tensor.name)", reason: "its name occurs twice")
     }
+    let own = tensor.modifiers
     descriptors += try descriptor(
-      tensor, nameOffset: names.count, data: data, modifier: modifiers.count / 16)
+      tensor, nameOffset: names.count, data: data, modifier: modifiers.count / 16,
+      modifierCount: own.count)
     names += Array(tensor.name.utf8)
     data += tensor.streamCount
-    if let mask = tensor.maskRecord {
-      modifiers.append(little: UInt16(1))  // kind
-      modifiers.append(little: mask.form.rawValue)
-      modifiers.append(little: UInt32(data - 1))
-      modifiers.append(little: UInt32(mask.first))
-      modifiers.append(little: UInt32(mask.second))
+    var stream = data - own.reduce(0) { $0 + $1.kind.streams }
+    for modifier in own {
+      let part = "tensor \(tensor.name)"
+      modifiers.append(little: modifier.kind.rawValue)
+      modifiers.append(little: UInt16(modifier.form))
+      modifiers.append(little: UInt32(stream))
+      modifiers.append(little: try field(modifier.first, "count of a modifier", of: part))
+      modifiers.append(little: try field(modifier.second, "largest sum of an overlay", of: part))
+      stream += modifier.kind.streams
     }
   }
   var bytes: [UInt8] = []
@@ -44,11 +49,8 @@ public func tensorSection(_ tensors: [TensorContents]) throws(WriteError) -> [UI
 
 /// One descriptor, 64 bytes.
 private func descriptor(
-  _ tensor: TensorContents, nameOffset: Int, data: Int, modifier: Int
+  _ tensor: TensorContents, nameOffset: Int, data: Int, modifier: Int, modifierCount: Int
 ) throws(WriteError) -> [UInt8] {
-  let masks = tensor.maskRecord == nil ? 0 : 1
-  // Bit 0: group scales, bit 1: group offsets. A grid has two streams besides, and one of its mask.
-  let flags: UInt8 = tensor.encoding == .grid ? (1 << UInt8(tensor.streamCount - 2 - masks)) - 1 : 0
   var bytes: [UInt8] = []
   bytes.append(little: UInt32(nameOffset))
   bytes.append(little: UInt32(tensor.name.utf8.count))
@@ -56,13 +58,13 @@ private func descriptor(
   bytes.append(little: UInt32(tensor.columns))
   bytes.append(little: tensor.encoding.rawValue)
   bytes.append(UInt8(tensor.bits))
-  bytes.append(flags)
+  bytes.append(tensor.flags)
   bytes.append(little: UInt32(tensor.group))
   bytes.append(little: Int32(tensor.exponent))
   bytes.append(little: UInt32(data))
   bytes.append(little: UInt32(tensor.streamCount))
   bytes.append(little: UInt32(modifier))
-  bytes.append(little: UInt32(masks))
+  bytes.append(little: UInt32(modifierCount))
   bytes.append(zeros: 20)
   return bytes
 }

@@ -48,6 +48,32 @@ import Testing
     #expect(try #require(result.simulationPerplexity) > 1)
   }
 
+  /// Weights with outliers, and those that are two factors or have two added to them.
+  @Test(arguments: [false, true])
+  func modifiedIntegersFollowTheSimulation(isCalibrated: Bool) throws {
+    let plain = try evaluate(.w4) { $0.simulate = true }
+    func recipe(_ change: (inout Recipe) -> Void) -> Recipe {
+      var recipe = Recipe.w4
+      if isCalibrated { recipe.solvers = [.gptq] }
+      change(&recipe)
+      return recipe
+    }
+    let recipes = [
+      recipe { $0.outliers = .columns(0.05) }, recipe { $0.outliers = .residual(0.03) },
+      recipe { $0.lowRank = LowRankRule(share: 0.6, keepsBase: true) },
+      recipe { $0.lowRank = LowRankRule(share: 1, keepsBase: false) },
+    ]
+    for (index, recipe) in recipes.enumerated() {
+      let result = try evaluate(recipe) { $0.simulate = true }
+      let simulated = try #require(result.simulationKLMean)
+      print(
+        "MEASURED modified.\(index).\(isCalibrated): kl \(result.klMean) simulated \(simulated), plain \(plain.klMean)"
+      )
+      #expect(simulated > 0 && abs(result.klMean - simulated) < 0.2 * simulated + 2e-3)
+      if index < 3 { #expect(result.klMean < plain.klMean) }
+    }
+  }
+
   @Test func endTokensAndLimitsCount() throws {
     let whole = try evaluate(.w8)
     let open = try evaluate(.w8) { $0.endToken = false }

@@ -13,41 +13,6 @@ import Testing
 @testable import CurtaEvaluate
 
 @Suite struct MaskedFileTests {
-  private static let vocabulary = 45
-
-  /// A file that embeds, normalizes and multiplies by `head` [45][K].
-  private func contents(_ head: GridTensor, _ generator: inout SeededRandom) throws -> FileContents
-  {
-    let (rows, width) = (head.rows, head.columns)
-    let embedding = GridTensor(
-      rows: rows, columns: width, bits: 8, group: 0, exponent: 24,
-      codes: (0..<rows * width).map { _ in Int8.random(in: -127...127, using: &generator) },
-      mantissas: [UInt16](repeating: 50000, count: rows))
-    let gamma = WideTensor(
-      rows: 1, columns: width, exponent: 29, codes: [Int16](repeating: 16384, count: width),
-      mantissas: [32768])
-    let tensors = [
-      QuantizedTensor(name: "embedding", .grid(embedding)),
-      QuantizedTensor(name: "norm", .wide(gamma)), QuantizedTensor(name: "head", .grid(head)),
-    ]
-    var program = ProgramDescription(
-      buffers: [
-        BufferDescription(.fixed(fraction: 16), rows: .tokens, width: width),
-        BufferDescription(.fixed(fraction: 16), rows: .outputs, width: width),
-        BufferDescription(.codes8(scales: 1), rows: .outputs, width: width),
-        BufferDescription(.fixed(fraction: 16), rows: .outputs, width: rows),
-      ], states: [],
-      ops: [
-        .embed(weight: 0, out: 0), .select(input: 0, out: 1),
-        .normQuant(input: 1, gamma: 1, out: 2, norm: NormOperands(kind: .rms, epsilon: 168)),
-        .logits(input: 2, weight: 2, out: 3),
-      ], context: 64, vocabulary: rows, output: 3)
-    try program.assignSlots()
-    return FileContents(
-      metadata: ["name": .text("masked")], tensors: tensors.map { TensorContents($0) },
-      program: program)
-  }
-
   /// Logits of all tokens by one set of kernels.
   private func logits(_ path: String, kernels: UInt32, threads: UInt32) throws -> [[Int32]] {
     var options = HostOptions()
@@ -103,7 +68,8 @@ import Testing
           var same = SeededRandom(7)
           paths.append(folder.appendingPathComponent(name + ".curta").path)
           _ = try writeCurta(
-            try contents(head, &same), to: paths.last!, codec: .auto, verify: { _ in })
+            try headContents(QuantizedTensor(name: "head", .grid(head)), &same), to: paths.last!,
+            codec: .auto, verify: { _ in })
         }
         let mapping = try FileMapping(paths[1])
         defer { withExtendedLifetime(mapping) {} }
@@ -124,4 +90,38 @@ import Testing
       }
     }
   }
+}
+
+/// A file that embeds, normalizes and multiplies by `head` [rows][K].
+func headContents(
+  _ head: QuantizedTensor, _ generator: inout SeededRandom
+) throws -> FileContents {
+  let (rows, width) = (head.rows, head.columns)
+  let embedding = GridTensor(
+    rows: rows, columns: width, bits: 8, group: 0, exponent: 24,
+    codes: (0..<rows * width).map { _ in Int8.random(in: -127...127, using: &generator) },
+    mantissas: [UInt16](repeating: 50000, count: rows))
+  let gamma = WideTensor(
+    rows: 1, columns: width, exponent: 29, codes: [Int16](repeating: 16384, count: width),
+    mantissas: [32768])
+  let tensors = [
+    QuantizedTensor(name: "embedding", .grid(embedding)),
+    QuantizedTensor(name: "norm", .wide(gamma)), head,
+  ]
+  var program = ProgramDescription(
+    buffers: [
+      BufferDescription(.fixed(fraction: 16), rows: .tokens, width: width),
+      BufferDescription(.fixed(fraction: 16), rows: .outputs, width: width),
+      BufferDescription(.codes8(scales: 1), rows: .outputs, width: width),
+      BufferDescription(.fixed(fraction: 16), rows: .outputs, width: rows),
+    ], states: [],
+    ops: [
+      .embed(weight: 0, out: 0), .select(input: 0, out: 1),
+      .normQuant(input: 1, gamma: 1, out: 2, norm: NormOperands(kind: .rms, epsilon: 168)),
+      .logits(input: 2, weight: 2, out: 3),
+    ], context: 64, vocabulary: rows, output: 3)
+  try program.assignSlots()
+  return FileContents(
+    metadata: ["name": .text("one product")], tensors: tensors.map { TensorContents($0) },
+    program: program)
 }

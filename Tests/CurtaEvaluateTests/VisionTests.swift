@@ -74,7 +74,12 @@ import Testing
   @Test(arguments: TinyVision.all)
   func everyArrangementConvertsInEveryRecipe(tiny: TinyVision) throws {
     let weights = tiny.weights(seed: 2)
-    for recipe in [Recipe.w8, .w6, .w4, .gptq, .lpvit, .isvit] {
+    var (outliers, factors, added) = (Recipe.w4, Recipe.gptq, Recipe.w4)
+    outliers.outliers = .residual(0.02)
+    factors.choices = []
+    factors.lowRank = LowRankRule(share: 0.5, keepsBase: false)
+    added.lowRank = LowRankRule(share: 0.5, keepsBase: true)
+    for recipe in [Recipe.w8, .w6, .w4, .gptq, .lpvit, .isvit, outliers, factors, added] {
       try withFile(weights, recipe) { path in _ = try ImageModel(path) }
     }
   }

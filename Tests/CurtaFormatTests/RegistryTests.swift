@@ -39,7 +39,7 @@ import Testing
     #expect(cases(Codec.self) == (try registry("codec")))
     #expect(cases(Encoding.self) == (try registry("encoding")))
     #expect(cases(MaskForm.self) == (try registry("mask")))
-    #expect(try registry("modifier") == [Int(TensorMask.kind): "mask"])
+    #expect(cases(ModifierKind.self) == (try registry("modifier")))
     #expect(cases(BufferType.self) == (try registry("buffer")))
     #expect(cases(RowCount.self) == (try registry("rows")))
     #expect(cases(InputKind.self) == (try registry("input")))

@@ -34,6 +34,40 @@ import Testing
       let json = try JSONEncoder().encode(recipe)
       #expect(try Recipe.parse(json, source: recipe.name) == recipe)
     }
+    for rule in [OutlierRule.columns(0.01), .residual(0.005)] {
+      var recipe = Recipe.w3
+      recipe.outliers = rule
+      let json = try JSONEncoder().encode(recipe)
+      #expect(try Recipe.parse(json, source: "outliers") == recipe)
+    }
+    for keepsBase in [true, false] {
+      var recipe = Recipe.w4
+      recipe.lowRank = LowRankRule(share: 0.25, keepsBase: keepsBase)
+      let json = try JSONEncoder().encode(recipe)
+      #expect(try Recipe.parse(json, source: "factors") == recipe)
+    }
+  }
+
+  /// The layers' tensors of few bits have outliers, and a plan counts them.
+  @Test func outliersBelongToTheLayers() throws {
+    var generator = SeededRandom.announced("recipe with outliers")
+    let weights = heavyTailed(40, 130, &generator)
+    var recipe = Recipe.w4
+    recipe.rules[.down] = TensorRule(bits: 16)
+    recipe.rules[.up] = TensorRule(bits: 3)
+    recipe.outliers = .columns(0.02)
+    for role in TensorRole.allCases {
+      let tensor = try recipe.quantize(weights, name: "t", role: role)
+      let rule = recipe.rule(for: role)
+      #expect(tensor.byteSize == recipe.byteSize(rows: 40, columns: 130, role: role, rule))
+      guard case .grid(let grid) = tensor.base else { continue }
+      let isLayer: Bool =
+        switch role {
+        case .query, .key, .value, .output, .gate, .up: true
+        default: false
+        }
+      #expect(grid.overlays.count == (isLayer ? 1 : 0))
+    }
   }
 
   @Test func formsOfPruningSurviveJSON() throws {
@@ -56,6 +90,16 @@ import Testing
       #expect(recipe.rule(for: .down) == TensorRule(bits: bits, group: 64))
       #expect(recipe.rule(for: .embedding) == TensorRule(bits: bits, group: 64))
     }
+    for (name, rule) in [
+      ("w3-columns", OutlierRule.columns(0.01)), ("w3-residual", .residual(0.01)),
+    ] {
+      let recipe = try Recipe.load(
+        Repository.root.appending(path: "Examples/recipes/\(name).json").path)
+      #expect(recipe.name == name && recipe.outliers == rule)
+    }
+    let factors = try Recipe.load(
+      Repository.root.appending(path: "Examples/recipes/factors.json").path)
+    #expect(factors.lowRank == LowRankRule(share: 0.5, keepsBase: false))
   }
 
   @Test func aFileIsRead() throws {
@@ -96,6 +140,25 @@ import Testing
     (#"{"name": "a", "loss": "low"}"#, ["loss"]),
     (#"{"name": "a", "loss": 0.1, "prune": {"density": 0.5}}"#, ["'loss' excludes 'prune'"]),
     (#"{"name": "a", "loss": 0.1, "choices": [{"bits": 4}]}"#, ["'loss' excludes", "'choices'"]),
+    (#"{"name": "a", "outliers": {}}"#, ["either 'columns' or 'residual'"]),
+    (#"{"name": "a", "outliers": {"columns": 0.1, "residual": 0.1}}"#, ["either 'columns'"]),
+    (#"{"name": "a", "outliers": {"columns": 0}}"#, ["share of 0.0", "at most 0.5"]),
+    (#"{"name": "a", "outliers": {"rows": 0.1}}"#, ["rows", "columns, residual"]),
+    (
+      #"{"name": "a", "outliers": {"columns": 0.1}, "prune": {"density": 0.5}}"#,
+      ["'outliers' with 'prune'"]
+    ),
+    (#"{"name": "a", "low_rank": {}}"#, ["either 'share' or 'residual'"]),
+    (#"{"name": "a", "low_rank": {"share": 1.5}}"#, ["1.5", "at most 1"]),
+    (#"{"name": "a", "low_rank": {"rank": 4}}"#, ["rank", "share, residual"]),
+    (
+      #"{"name": "a", "low_rank": {"share": 0.5}, "outliers": {"columns": 0.1}}"#,
+      ["'outliers' with 'low_rank'"]
+    ),
+    (
+      #"{"name": "a", "low_rank": {"share": 0.5}, "choices": [{"bits": 4}]}"#,
+      ["'low_rank' with 'choices'"]
+    ),
     (#"{"name": 4}"#, ["name"]),
     (#"{"name": "a", "default": {"bits": "four"}}"#, ["default.bits"]),
     (#"{"name": "a", "prune": {}}"#, ["density"]),

@@ -28,6 +28,14 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   let descent: Double
   /// The least error of GPTQ's codes with any real scales and offsets.
   let scalesAfterGptq: Double
+  /// Columns of each row, and the least error with real numbers added to the nearest codes there.
+  let cells: [[Int]]
+  let added: Double
+  /// The errors of 30 rounds of QuantEase with 5 % of the cells, or columns, as outliers.
+  let residual: Double
+  /// The least errors of products of rank 1, 2 … with 1 % of damping.
+  let lowRank: [Double]
+  let outlierColumns: Double
 
   var testDescription: String { name }
 

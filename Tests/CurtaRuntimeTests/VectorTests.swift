@@ -65,7 +65,10 @@ import Testing
         let record = try! state.pointee.program.op(i)
         state.pointee.op.code = record.code
         for k in 1..<16 { state.pointee.op.operands[k] = try! record.operand(k) }
-        for pass in 0..<(record.code == .attend ? 2 : 1) {
+        let isProduct = [.linear, .linearAdd, .logits].contains(record.code)
+        let passes =
+          record.code == .attend ? [0, 1] : isProduct && Session(state).turnsRows ? [1, 0] : [0]
+        for pass in passes {
           state.pointee.op.pass = pass
           for part in (0..<parts).reversed() { Session(state).part(part, of: parts) }
         }

@@ -130,6 +130,18 @@ import Testing
     #expect(json.contains("\"form\" : \"pattern\"") && json.contains("\"density\" : 0.5"))
   }
 
+  @Test func inspectShowsOverlays() throws {
+    let path = Repository.root.appendingPathComponent("Formats/vectors/valid/overlaid.curta").path
+    let table = try Tool.run("inspect", path, "--tensors").output
+    for text in [
+      "modifiers", " 3 outlier columns\n", " 50 columns 52%, 1 outlier columns, residual ",
+    ] {
+      #expect(table.contains(text), "\(table)")
+    }
+    let json = try Tool.run("inspect", path, "--tensors", "--json").output
+    #expect(json.contains("\"outliers\"") && json.contains("\"share\" : 0.03125"))
+  }
+
   @Test func inspectAndPlanAgree() throws {
     try withModel(recipe: "w4") { path, _ in
       let whole = try Tool.run("inspect", path, "--json")

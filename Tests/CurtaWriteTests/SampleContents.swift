@@ -31,7 +31,16 @@ func sampleContents(_ generator: inout SeededRandom) -> FileContents {
   let up = add(
     grid("up", inner, width, bits: 7, &generator).masked(
       .pattern(n: 3, m: 4, survives: threeOfFour)))
-  let down = add(grid("down", width, inner, bits: 4, group: 64, &generator))
+  var down = grid("down", width, inner, bits: 4, group: 64, &generator)
+  if case .grid(var own) = down.payload {
+    own.outliers = TensorContents.OutlierColumns(
+      step: 3, columns: [0, 41, 95], values: (0..<3 * width).map { Int8($0 % 255 - 127) })
+    own.residual = TensorContents.SparseResidual(
+      step: 0, starts: (0...width).map { 2 * $0 }, columns: (0..<width).flatMap { [$0, $0 + 31] },
+      values: (0..<2 * width).map { Int8(127 - $0) })
+    down.payload = .grid(own)
+  }
+  let downPlace = add(down)
 
   var buffers: [BufferDescription] = []
   func buffer(_ kind: BufferDescription.Kind, _ width: Int, _ rows: RowCount = .tokens) -> Int {
@@ -67,7 +76,7 @@ func sampleContents(_ generator: inout SeededRandom) -> FileContents {
     .normQuant(input: x, gamma: norm, out: a, norm: rms),
     .linear(input: a, parts: [LinearPart(weight: gate, out: zg), LinearPart(weight: up, out: zu)]),
     .gateQuant(gate: zg, up: zu, out: h, activation: .silu),
-    .linearAdd(input: h, weight: down, sum: x),
+    .linearAdd(input: h, weight: downPlace, sum: x),
     .select(input: x, out: last),
     .normQuant(input: last, gamma: norm, out: b, norm: rms),
     .logits(input: b, weight: embedding, out: logits),

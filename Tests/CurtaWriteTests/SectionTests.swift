@@ -73,6 +73,63 @@ import Testing
     #expect(Array(pattern.stream(2).prefix(8)) == [0xCC, 0xCC, 0xCC, 0xCC, 0xCC, 0, 0, 0])
   }
 
+  /// The worked example of curta-encodings.md section 6.
+  @Test func overlaysAreAsSpecified() throws {
+    var generator = SeededRandom(8)
+    guard case .grid(var own) = grid("w", 2, 600, bits: 2, &generator).payload else { return }
+    own.outliers = TensorContents.OutlierColumns(
+      step: 1, columns: [4, 599], values: [1, -2, 3, 0])
+    own.residual = TensorContents.SparseResidual(
+      step: 3, starts: [0, 2, 2], columns: [2, 299], values: [5, -1])
+    let tensor = TensorContents(name: "w", rows: 2, columns: 600, payload: .grid(own))
+    let bytes = try tensorSection([tensor])
+    #expect(bytes[4] == 2 && bytes[16 + 32] == 7 && bytes[16 + 40] == 2)
+    #expect(
+      Array(bytes[80..<112]) == [2, 0, 1, 0, 2, 0, 0, 0, 2, 0, 0, 0, 6, 0, 0, 0]
+        + [3, 0, 3, 0, 4, 0, 0, 0, 3, 0, 0, 0, 48, 0, 0, 0])
+    #expect(tensor.stream(2) == [4, 0, 0, 0, 0x57, 2, 0, 0])
+    #expect(tensor.stream(3) == [1, 0xFE, 3, 0])
+    #expect(tensor.stream(4) == [3, 0, 0, 0] && tensor.stream(5) == [2, 0xFF, 0x28])
+    #expect(tensor.stream(6) == [5, 0, 0xFF])
+  }
+
+  @Test func badOverlaysAreNamed() throws {
+    var generator = SeededRandom(9)
+    let good = grid("bad", 2, 64, bits: 4, &generator)
+    typealias Columns = TensorContents.OutlierColumns
+    typealias Residual = TensorContents.SparseResidual
+    func refuse(_ change: (inout TensorContents.Grid) -> Void) {
+      guard case .grid(var grid) = good.payload else { return }
+      change(&grid)
+      let tensor = TensorContents(name: "bad", rows: 2, columns: 64, payload: .grid(grid))
+      let error = #expect(throws: WriteError.self) { try tensorSection([tensor]) }
+      #expect("\(error!)".contains("tensor bad"))
+    }
+    for bad in [
+      Columns(step: 0, columns: [], values: []), Columns(step: 16, columns: [1], values: [1, 1]),
+      Columns(step: -1, columns: [1], values: [1, 1]),
+      Columns(step: 0, columns: [64], values: [1, 1]),
+      Columns(step: 0, columns: [-1], values: [1, 1]), Columns(step: 0, columns: [1], values: [1]),
+      Columns(step: 0, columns: [2, 2], values: [1, 1, 1, 1]),
+      Columns(step: 0, columns: [2], values: [1, -128]),
+    ] {
+      refuse { $0.outliers = bad }
+    }
+    for bad in [
+      Residual(step: 0, starts: [0, 0, 0], columns: [], values: []),
+      Residual(step: 16, starts: [0, 1, 1], columns: [3], values: [1]),
+      Residual(step: 0, starts: [0, 1], columns: [3], values: [1]),
+      Residual(step: 0, starts: [0, 1, 2], columns: [3], values: [1]),
+      Residual(step: 0, starts: [0, 2, 1], columns: [3], values: [1]),
+      Residual(step: 0, starts: [0, 2, 2], columns: [4, 3], values: [1, 1]),
+      Residual(step: 0, starts: [0, 1, 1], columns: [64], values: [1]),
+      Residual(step: 0, starts: [0, 1, 1], columns: [3], values: [-128]),
+      Residual(step: 0, starts: [0, 1, 1], columns: [3], values: [1, 1]),
+    ] {
+      refuse { $0.residual = bad }
+    }
+  }
+
   @Test func badMasksAreNamed() throws {
     var generator = SeededRandom(6)
     let all = [Bool](repeating: true, count: 3 * 64)

@@ -103,12 +103,12 @@ extension InspectedFile {
   }
 
   fileprivate var tensorTable: String {
-    let isMasked = tensors.contains { $0.mask != nil }
+    let isModified = tensors.contains { !$0.modifiers.isEmpty }
     var table = Table(
       [
         ">number", "name", ">rows", ">columns", "encoding", ">bits", ">group", ">exponent",
         ">stored", ">decoded", "codecs",
-      ] + (isMasked ? ["mask"] : []))
+      ] + (isModified ? ["modifiers"] : []))
     for (number, tensor) in tensors.enumerated() {
       table.add(
         [
@@ -116,7 +116,7 @@ extension InspectedFile {
           "\(tensor.bits)", tensor.group == 0 ? "row" : "\(tensor.group)", "\(tensor.exponent)",
           grouped(tensor.storedBytes), grouped(tensor.bytes),
           tensor.codecs.joined(separator: "+"),
-        ] + (isMasked ? [tensor.mask?.text ?? ""] : []))
+        ] + (isModified ? [tensor.modifiers] : []))
     }
     return table.text
   }

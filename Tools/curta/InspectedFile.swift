@@ -18,6 +18,8 @@ struct InspectedFile {
     let groupScales, groupOffsets: Bool
     /// nil where every cell is there.
     let mask: Mask?
+    /// nil where there are none.
+    let outliers, residual: Overlay?
     let storedBytes, bytes: UInt64
     let codecs: [String]
   }
@@ -28,6 +30,15 @@ struct InspectedFile {
     let first, second: UInt32
     /// The share of codes that are stored.
     let density: Double
+  }
+
+  struct Overlay: Encodable {
+    /// Columns, or entries of a residual.
+    let count: UInt32
+    /// Values are in units of 2^step.
+    let step: UInt32
+    /// Those cells in all.
+    let share: Double
   }
 
   struct Entry: Encodable {
@@ -151,7 +162,30 @@ struct InspectedFile {
       columns: tensor.columns, bits: tensor.bits, group: tensor.group, exponent: tensor.exponent,
       groupScales: tensor.hasGroupScales, groupOffsets: tensor.hasGroupOffsets,
       mask: tensor.mask.map { Mask($0, of: tensor) },
+      outliers: tensor.outliers.map {
+        Overlay($0, share: Double($0.count) / Double(tensor.columns))
+      },
+      residual: tensor.residual.map {
+        Overlay($0, share: Double($0.count) / Double(tensor.rows) / Double(tensor.columns))
+      },
       storedBytes: stored, bytes: decoded, codecs: codecs)
+  }
+}
+
+extension InspectedFile.Overlay {
+  fileprivate init(_ overlay: TensorOverlay, share: Double) {
+    self.init(count: overlay.count, step: overlay.step, share: share)
+  }
+}
+
+extension InspectedFile.Tensor {
+  /// Like "2:4", "6 outlier columns" or "blocks 50%, residual 0.98%"; empty without modifiers.
+  var modifiers: String {
+    let residualShare = residual.map { ($0.share * 10000).rounded() / 100 }
+    return [
+      mask?.text, outliers.map { "\($0.count) outlier columns" },
+      residualShare.map { "residual \($0)%" },
+    ].compactMap(\.self).joined(separator: ", ")
   }
 }
 

@@ -44,6 +44,7 @@ enum {
   CURTA_WEIGHT_WIDE = 16,     // int16 codes, rows not padded
   CURTA_STRIP_ROWS = 16,      // rows of a masked tensor that share their surviving blocks
   CURTA_PRODUCT_TOKENS = 264, // that a product works on together at most
+  CURTA_TURNED_TOKENS = 16,   // whose codes of a column lie side by side for overlays
 };
 
 /// Bytes that a product of so many tokens works in.
@@ -59,6 +60,10 @@ static inline uint32_t curta_product_scratch(uint32_t tokens) {
 /// mask_starts[s] blocks of 32 columns, mask_blocks[mask_starts[s] ...], and every other cell adds
 /// nothing. Then codes, group_scales and group_offsets are [strip][row of the strip][survivors[s]]
 /// blocks; row_bytes is not used, a group is one block, or there are no group scales.
+///
+/// Overlays add v * 2^step * m to cells: outlier columns, and the entries of a residual. Entry
+/// residual_starts[n] of row n is in column `gap`, each other one gap + 1 columns after the one
+/// before.
 typedef struct {
   const void *codes;            // [rows][row_bytes]
   const uint16_t *mantissas;    // [rows]
@@ -72,8 +77,16 @@ typedef struct {
   uint32_t group_blocks; // blocks of 32 columns in a group (of the whole row when G is 1)
   uint32_t shift;        // shift(W)
   int32_t exponent;
-  const uint16_t *mask_blocks; // [mask_starts[strips]], ascending in a strip
-  const uint32_t *mask_starts; // [strips + 1], or NULL: every block is there
+  const uint16_t *mask_blocks;     // [mask_starts[strips]], ascending in a strip
+  const uint32_t *mask_starts;     // [strips + 1], or NULL: every block is there
+  uint32_t outliers;               // columns; at most K
+  uint32_t outlier_step;           // at most 15, as the other
+  const uint32_t *outlier_columns; // [outliers]
+  const int8_t *outlier_values;    // [rows][outliers]
+  uint32_t residual_step;
+  const uint32_t *residual_starts; // [rows + 1], at most 65535 apart, or NULL: no residual
+  const uint8_t *residual_gaps;    // [residual_starts[rows]]
+  const int8_t *residual_values;   // [residual_starts[rows]]
 } curta_weight;
 
 typedef struct {
@@ -86,6 +99,17 @@ typedef struct {
                         uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
+
+  /// turned[k * 16 + t] = q[t * stride + k] for t < rows, else 0; rows <= 16, columns a multiple of
+  /// 16.
+  void (*turn_codes)(const int8_t *q, size_t stride, uint32_t rows, uint32_t columns,
+                     int8_t *turned);
+  /// z[t * z_stride + n - n0] += round(R[t][n] * m[n], shift) for t < tokens, n0 <= n < n1, where R
+  /// is the sum over the overlays of curta-arithmetic.md section 2. `turned` has the codes of one
+  /// token, [stride], or of several, sixteen together by turn_codes: [ceil(tokens /
+  /// 16)][stride][16].
+  void (*add_overlays)(const curta_weight *w, const int8_t *turned, uint32_t stride,
+                       uint32_t tokens, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
 
   /// y[i] = clamp32(x[i] - mean), mean = floor((2 * (sum of x[i]) + n) / (2 * n)), n >= 1; y may be
   /// x.

@@ -48,7 +48,7 @@ struct Loader {
     var entry = TensorEntry(weight: curta_weight(), words: nil)
     var index: ByteView? = nil
     if let mask = tensor.mask {
-      let bytes = try decode(file.data(tensor.data + tensor.dataCount - 1), to: staging)
+      let bytes = try decode(file.data(tensor.data + tensor.baseStreams), to: staging)
       if mask.form == .blocks { try placeBlocks(tensor, mask, bytes, to: &entry.weight) }
       index = bytes
     }
@@ -89,6 +89,7 @@ struct Loader {
         throw bad(tensor.data + 3, 2 * i)
       }
     }
+    try placeOverlays(tensor, to: &entry.weight)
     switch (tensor.encoding, tensor.bits) {
     case (.wide, _): entry.weight.kind = UInt32(CURTA_WEIGHT_WIDE)
     case (_, 4): entry.weight.kind = UInt32(CURTA_WEIGHT_NIBBLES)

@@ -128,7 +128,7 @@ extension Loader {
   }
 
   private func badMask(_ tensor: TensorDescriptor, _ at: Int) -> CurtaError {
-    bad(tensor.data + tensor.dataCount - 1, at)
+    bad(tensor.data + tensor.baseStreams, at)
   }
 }
 

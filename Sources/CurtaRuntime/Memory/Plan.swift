@@ -154,7 +154,7 @@ struct Plan {
         _ = try layout.take(UInt64(tensor.strips) + 1, 4)
         _ = try layout.take(UInt64(mask.first), 2)
       }
-      for k in 0..<(tensor.mask == nil ? tensor.dataCount : tensor.dataCount - 1) {
+      for k in 0..<tensor.baseStreams {
         let section = try file.data(tensor.data + k)
         if k == 0, tensor.needsUnpacking {
           _ = try layout.take(tensor.kernelCodeBytes, 1)
@@ -163,6 +163,7 @@ struct Plan {
           _ = try layout.take(section.size, 1)
         }
       }
+      staging = max(staging, try Plan.takeOverlays(tensor, file, &layout))
       lastWeight = max(lastWeight, layout.end)
     }
     layout.end = lastWeight
@@ -181,7 +182,7 @@ struct Plan {
       _ = try layout.take(rows, MemoryLayout<curta_scale>.stride)
     }
     statesEnd = layout.end.value
-    scratch = try ScratchLayout(program, sizes, idle: slots, &layout)
+    scratch = try ScratchLayout(program, tensors, sizes, idle: slots, &layout)
     // Staging reuses what is idle while the file is being loaded.
     self.staging = staging
     let working = layout.end.value - slots
@@ -193,9 +194,26 @@ struct Plan {
   static func stagedMask(_ tensor: TensorDescriptor, _ file: CurtaFile) throws(CurtaError) -> UInt64
   {
     guard tensor.mask != nil else { return 0 }
-    let section = try file.data(tensor.data + tensor.dataCount - 1)
+    let section = try file.data(tensor.data + tensor.baseStreams)
     return section.codec == .stored
       ? 0 : try CheckedSize(section.size).aligned(to: alignment).value
+  }
+
+  /// Takes what the overlays of a tensor need besides the file; gives the bytes of staging.
+  private static func takeOverlays(
+    _ tensor: TensorDescriptor, _ file: CurtaFile, _ layout: inout ArenaLayout
+  ) throws(CurtaError) -> UInt64 {
+    var staging: UInt64 = 0
+    for k in tensor.outlierStream..<tensor.dataCount {
+      let section = try file.data(tensor.data + k)
+      if tensor.residual != nil, k == tensor.residualStream {
+        _ = try layout.take(UInt64(tensor.rows) + 1, 4)
+        if section.codec != .stored { staging = section.size }
+      } else if section.codec != .stored {
+        _ = try layout.take(section.size, 1)
+      }
+    }
+    return staging
   }
 
   /// The largest buffer that lives in `slot`.

@@ -31,6 +31,8 @@ struct ScratchLayout {
   let threads: UInt64
   let attendValues: UInt64  // i32 [rows of a step][width of the widest attention output]
   let attendExponents: UInt64  // i32 [rows of a step][heads]
+  /// i8 [ceil(rows / 16)][width of an input][16]: codes of several rows for overlays.
+  let turned: UInt64
   // For tokens:
   let sampleLogits: UInt64  // i32 [vocabulary]
   let sampleHeap: UInt64  // u32 [vocabulary]
@@ -42,7 +44,8 @@ struct ScratchLayout {
   let end: UInt64
 
   init(
-    _ program: Program, _ sizes: SessionSizes, idle: UInt64, _ layout: inout ArenaLayout
+    _ program: Program, _ tensors: TensorTable, _ sizes: SessionSizes, idle: UInt64,
+    _ layout: inout ArenaLayout
   ) throws(CurtaError) {
     var width: UInt64 = 0
     for i in 0..<program.bufferCount {
@@ -96,6 +99,7 @@ struct ScratchLayout {
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
     attendValues = try layout.take(UInt64(sizes.tokens) * attendWidth, 4)
     attendExponents = try layout.take(UInt64(sizes.tokens) * attendHeads, 4)
+    turned = try layout.take(ScratchLayout.turnedSize(program, tensors, sizes), 1)
     self.idle = idle
     let tokens: UInt64 = program.image == nil ? 1 : 0
     sampleLogits = try layout.take(UInt64(program.vocabulary) * tokens, 4)
@@ -111,5 +115,28 @@ struct ScratchLayout {
       pixels = layout.end.value
     }
     end = layout.end.value
+  }
+
+  /// Bytes of the largest input of a product with overlays, turned; 0 where there are none.
+  private static func turnedSize(
+    _ program: Program, _ tensors: TensorTable, _ sizes: SessionSizes
+  ) throws(CurtaError) -> UInt64 {
+    var size: UInt64 = 0
+    for i in 0..<program.opCount {
+      let op = try program.op(i)
+      guard op.code == .linear || op.code == .linearAdd || op.code == .logits else { continue }
+      let input = try program.buffer(op.operand(1))
+      let rows = sizes.rows(input.rows)
+      let pairs = op.code == .linear ? Int(try op.operand(2)) : 1
+      for pair in 0..<pairs {
+        let tensor = try tensors[op.operand(op.code == .linear ? 3 + 2 * pair : 2)]
+        guard tensor.outliers != nil || tensor.residual != nil, rows > 1 else { continue }
+        let together = UInt64(CURTA_TURNED_TOKENS)
+        let tiles = (UInt64(rows) + together - 1) / together
+        let stride = (UInt64(input.width) + 63) & ~63
+        size = max(size, try CheckedSize(tiles).times(stride).times(together).value)
+      }
+    }
+    return size
   }
 }

@@ -23,6 +23,29 @@ extension OpWork {
     default:
       kernels.product_wide(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     }
+    if weight.hasOverlays {
+      let codes = count == 1 ? UnsafePointer(x.codes) : UnsafePointer(turned)
+      kernels.add_overlays(&weight, codes, x.stride, t1, n0, n1, z, stride)
+    }
+  }
+
+  /// The input of a product with overlays, sixteen rows side by side.
+  private var turned: UnsafeMutablePointer<Int8> {
+    session.pointee.shared(session.pointee.scratch.turned, Int8.self)
+  }
+
+  /// Fills `turned`: threads share its tiles.
+  func turn() {
+    let x = buffer(1).codes
+    let count = session.pointee.rows(op[1])
+    let together = Int(CURTA_TURNED_TOKENS)
+    let stride = Int(x.stride)
+    for tile in SessionState.share((count + together - 1) / together, part, parts) {
+      let first = tile * together
+      kernels.turn_codes(
+        x.codes + first * stride, stride, UInt32(min(together, count - first)), x.stride,
+        turned + first * stride)
+    }
   }
 
   /// The rows of a weight that this part makes; strips of a masked one stay whole.
@@ -97,7 +120,9 @@ extension OpWork {
 }
 
 extension curta_weight {
-  /// Products of codes that one row of an input takes.
+  var hasOverlays: Bool { outliers > 0 || residual_starts != nil }
+
+  /// Products of codes that one row of an input takes, without those of overlays.
   var products: Int64 {
     guard let starts = mask_starts else { return Int64(rows) * Int64(columns) }
     let strips = Int((rows + (TensorMask.stripRows - 1)) / TensorMask.stripRows)

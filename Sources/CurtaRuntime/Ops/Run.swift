@@ -23,7 +23,13 @@ extension Session {
         let weight = state.pointee.tensors[op.code == .linear ? op[3 + 2 * k] : op[2]].weight
         products += weight.products
       }
-      dispatch(work: products * Int64(state.pointee.rows(op[1])))
+      let rows = state.pointee.rows(op[1])
+      if turnsRows {
+        state.pointee.op.pass = 1
+        dispatch(work: Int64(rows) * Int64(state.pointee.buffers[op[1]].record.width))
+        state.pointee.op.pass = 0
+      }
+      dispatch(work: products * Int64(rows))
     case .attend:
       let query = state.pointee.buffers[op[1]].record
       let isImage = state.pointee.program.image != nil
@@ -36,6 +42,18 @@ extension Session {
       let sum = state.pointee.buffers[op[1]].record
       dispatch(work: Int64(state.pointee.rows(op[1])) * Int64(sum.width))
     }
+  }
+
+  /// Whether the current product reads several rows for overlays, which are turned in a pass before.
+  var turnsRows: Bool {
+    let op = state.pointee.op
+    guard state.pointee.rows(op[1]) > 1 else { return false }
+    let pairs = op.code == .linear ? op[2] : 1
+    for k in 0..<pairs {
+      let place = op.code == .linear ? op[3 + 2 * k] : op[2]
+      if state.pointee.tensors[place].weight.hasOverlays { return true }
+    }
+    return false
   }
 
   /// Products below which waking the other threads costs more than it saves.
@@ -62,14 +80,14 @@ extension Session {
     switch work.op.code {
     case .embed: work.embed()
     case .normQuant: work.normQuant()
-    case .linear: work.linear()
-    case .linearAdd: work.linearAdd()
+    case .linear: if work.op.pass == 0 { work.linear() } else { work.turn() }
+    case .linearAdd: if work.op.pass == 0 { work.linearAdd() } else { work.turn() }
     case .headQuant: work.headQuant()
     case .cacheAppend: work.cacheAppend()
     case .attend: if work.op.pass == 0 { work.attend() } else { work.attendQuantize() }
     case .gateQuant: work.gateQuant()
     case .select: work.select()
-    case .logits: work.logits()
+    case .logits: if work.op.pass == 0 { work.logits() } else { work.turn() }
     case .bias: work.bias()
     case .norm: work.norm()
     case .add: work.add()

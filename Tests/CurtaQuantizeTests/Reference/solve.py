@@ -3,7 +3,8 @@
     python3 solve.py > solved.json
 
 GPTQ here inverts the moments and takes the Cholesky factor of the inverse, as the paper and the
-authors' code do; coordinate descent forms every gradient anew; scales come from normal equations.
+authors' code do; coordinate descent forms every gradient anew; scales come from normal equations;
+outliers are those of QuantEase's algorithm 3, with gradient steps and hard thresholds, then in 8 bits.
 With prices every code in range is tried for every weight.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -133,6 +134,47 @@ def best_scales(w, h, case, codes):
     return total
 
 
+def largest(o, count, by_column):
+    """o with only its largest elements, or columns by norm."""
+    size = np.tile((o ** 2).sum(0), (len(o), 1)) if by_column else np.abs(o)
+    if by_column:
+        kept = np.argsort(-size[0], kind="stable")[:count]
+        return np.where(np.isin(np.arange(o.shape[1]), kept)[None], o, 0)
+    kept = np.argsort(-size.ravel(), kind="stable")[:count]
+    return np.where(np.isin(np.arange(o.size), kept).reshape(o.shape), o, 0)
+
+
+def outlier_quantease(w, h, step, offset, bits, unit, count, by_column, sweeps):
+    """Error of Q + O: a sweep over the codes, then O <- largest(O - gradient / (2 lmax)), in turn;
+    in the end O in 8 bits, in units of the rows times the least power of two that holds all."""
+    o = largest(w, count, by_column)
+    codes = nearest(w - o, step, offset, bits)
+    most = np.linalg.eigvalsh(h)[-1]
+    for _ in range(sweeps):
+        codes = descend(w - o, h, step, offset, bits, codes, 1)
+        left = w - codes * step - offset - o
+        o = largest(o + left @ h / most, count, by_column)
+    unit = unit * 2 ** np.ceil(np.log2(max(np.abs(o / unit).max() / 127, 1)))
+    return error(w, codes * step + offset + np.rint(o / unit) * unit, h)
+
+
+def best_added(w, h, values, cells):
+    """Error with real numbers of least error added to `cells` of each row."""
+    total = 0.0
+    for row, value, own in zip(w, values, cells):
+        d = row - value
+        x = np.linalg.lstsq(h[np.ix_(own, own)], h[own] @ d, rcond=None)[0]
+        d[own] -= x
+        total += float(d @ h @ d)
+    return total
+
+
+def low_rank(w, h, rank, damping):
+    """Least error of a product of that rank: the singular values of W L that are cut off, H = L L'."""
+    l = np.linalg.cholesky(h + damping * np.mean(np.diag(h)) * np.eye(len(h)))
+    return float((np.linalg.svd(w @ l, compute_uv=False)[rank:] ** 2).sum())
+
+
 def main():
     random = np.random.default_rng(SEED)
     cases = []
@@ -171,6 +213,19 @@ def main():
             gptq=error(target, value(solved), h), gptq_codes=solved.astype(int).ravel().tolist(),
             descent=error(target, value(moved), h),
             scales_after_gptq=best_scales(target, h, case, solved))
+        live = np.diag(h) > 0
+        missed = (w - value(plain)) ** 2 * np.diag(h)
+        cells = [sorted(int(j) for j in np.argsort(-row, kind="stable")[:3] if live[j])
+                 for row in missed]
+        count = (max(1, round(0.05 * n * k)), max(1, round(0.05 * k)))
+        unit = np.array(case["mantissas"], float)[:, None] * 2.0 ** -case["exponent"]
+        case.update(
+            cells=cells, added=best_added(target, h, value(plain), cells),
+            low_rank=[low_rank(target, h, rank, 0.01) for rank in range(1, min(n, k) + 1)],
+            residual=outlier_quantease(
+                target, h, step, offset, bits, unit, count[0], False, 30),
+            outlier_columns=outlier_quantease(
+                target, h, step, offset, bits, unit, count[1], True, 30))
         cases.append(case)
     priced = [priced_case(random, *case) for case in PRICED]
     print(json.dumps(
