@@ -79,7 +79,7 @@ struct BudgetPlan {
 
   /// Bytes of the streams of a tensor and of their entries in a file; nil: constants.
   private func bytes(_ tensor: PlannedTensor, _ rule: TensorRule?) -> Int {
-    var streams = rule.map { $0.bits == 16 ? 2 : $0.group == 0 ? 2 : 3 } ?? 1
+    var streams = rule?.streams ?? 1
     var own = 4 * tensor.columns
     if let rule, let role = tensor.role {
       if recipe.outliers(for: role, rule) != nil { streams += 3 }

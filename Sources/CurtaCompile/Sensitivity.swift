@@ -98,7 +98,7 @@ struct Sensitivity {
     var errors: [Double] = []
     var coarsest = (bits: Int.max, values: turned, error: 1.0)
     for rule in rules {
-      let grid = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip).quantize(turned)
+      let grid = try GridQuantizer(rule, clip: clip).quantize(turned)
       let found = grid.dequantized()
       errors.append(squaredDistance(found, turned))
       if rule.bits < coarsest.bits { coarsest = (rule.bits, found, max(errors.last!, 1e-300)) }

@@ -56,7 +56,7 @@ struct StrictObject {
     return choice
   }
 
-  /// The rule in the keys `bits` and `group`.
+  /// The rule in the keys `bits`, `group` and `offsets`.
   func rule() throws -> TensorRule {
     let bits = try required(Int.self, "bits")
     guard (2...8).contains(bits) || bits == 16 else {
@@ -66,7 +66,11 @@ struct StrictObject {
     guard bits != 16 || group == 0 else {
       throw RecipeProblem(reason: "'group' is \(group) with 16 bits; allowed is \"row\"")
     }
-    return TensorRule(bits: bits, group: group)
+    let offsets = try value(Bool.self, "offsets") ?? false
+    guard bits != 16 || !offsets else {
+      throw RecipeProblem(reason: "'offsets' is true with 16 bits, which have none")
+    }
+    return TensorRule(bits: bits, group: group, offsets: offsets)
   }
 }
 
@@ -110,7 +114,7 @@ private struct RoleRule: Codable {
   }
 
   init(from decoder: any Decoder) throws {
-    let object = try StrictObject(decoder, "a rule", allowed: ["role", "bits", "group"])
+    let object = try StrictObject(decoder, "a rule", allowed: ["role", "bits", "group", "offsets"])
     guard let role = try object.choice(TensorRole.self, "role") else {
       throw RecipeProblem(reason: "a rule has no 'role'")
     }
@@ -122,27 +126,31 @@ private struct RoleRule: Codable {
     rule = try object.rule()
   }
 
-  private enum Keys: CodingKey { case role, bits, group }
+  private enum Keys: CodingKey { case role, bits, group, offsets }
 
   func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Keys.self)
     try container.encode(role, forKey: .role)
     try container.encode(rule.bits, forKey: .bits)
     try container.encode(GroupWidth(columns: rule.group), forKey: .group)
+    if rule.offsets { try container.encode(true, forKey: .offsets) }
   }
 }
 
 extension TensorRule: Codable {
-  private enum Keys: CodingKey { case bits, group }
+  private enum Keys: CodingKey { case bits, group, offsets }
 
   public init(from decoder: any Decoder) throws {
-    self = try StrictObject(decoder, "'default' or a choice", allowed: ["bits", "group"]).rule()
+    self = try StrictObject(
+      decoder, "'default' or a choice", allowed: ["bits", "group", "offsets"]
+    ).rule()
   }
 
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Keys.self)
     try container.encode(bits, forKey: .bits)
     try container.encode(GroupWidth(columns: group), forKey: .group)
+    if offsets { try container.encode(true, forKey: .offsets) }
   }
 }
 
@@ -191,6 +199,9 @@ extension Recipe: Codable {
     if exclusive.count > 1 {
       throw RecipeProblem(
         reason: "'\(exclusive[0])' with '\(exclusive[1])'; a recipe has one of them")
+    }
+    if outliers != nil, solvers.contains(.adaquant) {
+      throw RecipeProblem(reason: "'outliers' with the solver 'adaquant', which has none")
     }
     choices = try object.value([TensorRule].self, "choices") ?? []
     if choices.contains(where: { $0.bits == 16 }) {

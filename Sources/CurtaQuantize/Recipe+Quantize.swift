@@ -23,8 +23,11 @@ extension Recipe {
     if rule.bits == 16 {
       return QuantizedTensor(name: name, .wide(try WideQuantizer.quantize(weights)))
     }
-    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    let quantizer = try GridQuantizer(rule, clip: clip)
     let outliers = outliers(for: role, rule)
+    guard outliers == nil || !solvers.contains(.adaquant) else {
+      throw .unsupported("outliers with the solver adaquant")
+    }
     guard let hessian else {
       let grid =
         if let outliers { try quantizer.quantize(weights, outliers: outliers) } else {
@@ -54,8 +57,9 @@ extension Recipe {
   ) throws(QuantizeError) -> QuantizedTensor {
     let rule = rule(for: role, name: name)
     guard rule.bits < 16 else { throw .unsupported("16 bits with a mask; 2 to 8 are possible") }
+    guard !rule.offsets else { throw .unsupported("offsets with a mask") }
     let left = try BlockPruning().compensate(weights, moments, mask)
-    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    let quantizer = try GridQuantizer(rule, clip: clip)
     // A group that is pruned has the step 0, which keeps its codes 0; a row has one step for all.
     let solvers = rule.group == 32 ? solvers : []
     return QuantizedTensor(
@@ -73,6 +77,7 @@ extension Recipe {
   ) throws(QuantizeError) -> QuantizedTensor {
     let rule = rule(for: role, name: name)
     guard rule.bits < 16 else { throw .unsupported("16 bits with a mask; 2 to 8 are possible") }
+    guard !rule.offsets else { throw .unsupported("offsets with a mask") }
     let left: Matrix
     let mask: GridMask
     switch prune.form {
@@ -92,7 +97,7 @@ extension Recipe {
         keeping: max(1, Int((share * Double(weights.columns)).rounded())))
       (left, mask) = (pruned.weight, .columns(pruned.columns))
     }
-    let quantizer = try GridQuantizer(bits: rule.bits, group: rule.group, clip: clip)
+    let quantizer = try GridQuantizer(rule, clip: clip)
     return QuantizedTensor(
       name: name,
       .grid(
@@ -123,15 +128,27 @@ extension Recipe {
     let base = rule.byteSize(rows: rows, columns: columns)
     guard let outliers = outliers(for: role, rule) else { return base }
     // Rows without groups have a scale then.
-    return base + (rule.group == 0 ? rows : 0) + outliers.byteSize(rows: rows, columns: columns)
+    let scales = rule.group == 0 && !rule.offsets ? rows : 0
+    return base + scales + outliers.byteSize(rows: rows, columns: columns)
+  }
+}
+
+extension GridQuantizer {
+  /// What a rule of 2 to 8 bits says.
+  public init(_ rule: TensorRule, clip: ClipSearch = .search) throws(QuantizeError) {
+    try self.init(bits: rule.bits, group: rule.group, clip: clip, hasOffsets: rule.offsets)
   }
 }
 
 extension TensorRule {
+  /// Streams that a tensor has in a file.
+  package var streams: Int { bits == 16 ? 2 : offsets ? 4 : group == 0 ? 2 : 3 }
+
   /// Bytes that a tensor of that shape takes before compression.
   public func byteSize(rows: Int, columns: Int) -> Int {
     if bits == 16 { return rows * columns * 2 + rows * 2 }
-    let groups = group == 0 ? 0 : (columns + group - 1) / group
-    return rows * ((columns + 31) / 32) * 4 * bits + rows * 2 + rows * groups
+    // A row with an offset has a scale of its own as groups do.
+    let groups = group == 0 ? (offsets ? 1 : 0) : (columns + group - 1) / group
+    return rows * ((columns + 31) / 32) * 4 * bits + rows * 2 + rows * groups * (offsets ? 3 : 1)
   }
 }

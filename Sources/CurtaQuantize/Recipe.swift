@@ -30,16 +30,20 @@ public struct TensorRule: Sendable, Equatable {
   public var bits: Int
   /// Columns in a group, a multiple of 32; 0 is the whole row.
   public var group: Int
+  /// Whether every group (or row) has an offset of 16 bits, as helps where there are few codes.
+  public var offsets: Bool
 
-  public init(bits: Int, group: Int = 0) {
+  public init(bits: Int, group: Int = 0, offsets: Bool = false) {
     self.bits = bits
     self.group = group
+    self.offsets = offsets
   }
 }
 
 /// A recipe: for every role of a tensor a rule.
 ///
-/// As JSON (`group` is a multiple of 32 or "row"; only `name`, and `bits` of a rule, are needed):
+/// As JSON (`group` is a multiple of 32 or "row"; a rule may have `"offsets": true`; only `name`, and
+/// `bits` of a rule, are needed):
 /// ```
 /// {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
@@ -147,11 +151,29 @@ extension Recipe {
     "quantease", [.gptq, .quantease], "GPTQ, then QuantEase")
   public static let decoupleq = calibrated("decoupleq", [.decoupleq], "decoupleQ")
 
+  public static let adaquant = calibrated("adaquant", [.gptq, .adaquant], "GPTQ, then AdaQuant")
+
   /// All solvers.
   public static let best = calibrated("best", Solver.best, "all solvers")
 
   /// 3-bit codes.
   public static let w3 = calibrated("w3", Solver.best, "all solvers", bits: 3)
+
+  /// 2-bit codes with offsets; values, output and down projections, to which models are most sensitive,
+  /// in 3 bits.
+  public static let w2: Recipe = {
+    var recipe = Recipe(
+      name: "w2",
+      description: "2-bit weights in groups of 32 with offsets, values, output and down in 3 bits,"
+        + " embedding and head in 6, all solvers",
+      solvers: Solver.best, standard: TensorRule(bits: 2, group: 32, offsets: true), rules: w4.rules
+    )
+    for role in [TensorRole.value, .output, .down] {
+      recipe.rules[role] = TensorRule(bits: 3, group: 32)
+    }
+    recipe.choices = [2, 3, 4].map { TensorRule(bits: $0, group: 32, offsets: true) }
+    return recipe
+  }()
 
   private static func calibrated(
     _ name: String, _ solvers: [Solver], _ words: String, bits: Int = 4
@@ -200,7 +222,7 @@ extension Recipe {
   }()
 
   public static let builtIn = [
-    w8, w6, w4, gptq, quantease, decoupleq, best, w3, flash4, flash3, lpvit, isvit,
+    w8, w6, w4, gptq, quantease, decoupleq, adaquant, best, w3, w2, flash4, flash3, lpvit, isvit,
   ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.

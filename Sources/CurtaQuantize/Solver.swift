@@ -17,8 +17,11 @@ public enum Solver: String, Sendable, Hashable, CaseIterable, Codable {
   /// New scales for the codes and new codes for the scales, in turn, three times: the alternation of
   /// decoupleQ (Guo et al. 2024, arXiv 2404.12759) with `ScaleFit` and 3 sweeps of `QuantEase`.
   case decoupleq
+  /// Weights and scales learned through their rounding, 150 iterations (see `AdaQuant`). Not with
+  /// outliers.
+  case adaquant
 
-  /// All of them, from the coarsest to the finest.
+  /// Those that lose least together, from the coarsest to the finest.
   public static let best: [Solver] = [.gptq, .quantease, .decoupleq]
 }
 
@@ -144,6 +147,9 @@ extension RowBlock {
           descend()
           fitOverlay()
         }
+      case .adaquant:
+        precondition(!hasOverlay, "AdaQuant with outliers")
+        better(&costs, hessian) { AdaQuant.solve($0, hessian, iterations: 150) }
       }
     }
     fitOverlay()

@@ -70,6 +70,19 @@ import Testing
     }
   }
 
+  /// A tensor takes the bytes that its rule says, offsets included, and the rule survives JSON.
+  @Test(arguments: [0, 32, 64])
+  func offsetsTakeTheirBytes(group: Int) throws {
+    var generator = SeededRandom.announced("offsets of a recipe")
+    let rule = TensorRule(bits: 3, group: group, offsets: true)
+    let recipe = Recipe(name: "a", standard: rule, rules: [.down: rule])
+    #expect(try Recipe.parse(JSONEncoder().encode(recipe), source: "again") == recipe)
+    let tensor = try recipe.quantize(heavyTailed(4, 130, &generator), name: "t", role: .up)
+    #expect(tensor.byteSize == rule.byteSize(rows: 4, columns: 130))
+    guard case .grid(let grid) = tensor.base else { throw RecipeError(source: "", reason: "") }
+    #expect(grid.groupOffsets?.contains { $0 != 0 } == true)
+  }
+
   @Test func formsOfPruningSurviveJSON() throws {
     for (rule, form, density) in [
       (#"{"density": 0.4, "regrow": 3}"#, PruneRule.Form.blocks, 0.4),
@@ -125,6 +138,8 @@ import Testing
     (#"{"name": "a", "default": {"bits": 4, "group": 40}}"#, ["'group' is 40", "32"]),
     (#"{"name": "a", "default": {"bits": 4, "group": "all"}}"#, ["'all'", "row"]),
     (#"{"name": "a", "default": {"bits": 16, "group": 64}}"#, ["16 bits", "row"]),
+    (#"{"name": "a", "default": {"bits": 16, "offsets": true}}"#, ["offsets", "16 bits"]),
+    (#"{"name": "a", "default": {"bits": 2, "offsets": 1}}"#, ["default.offsets"]),
     (#"{"name": "a", "rules": [{"role": "quary", "bits": 4}]}"#, ["quary", "query", "down"]),
     (#"{"name": "a", "rules": [{"role": "norm", "bits": 4}]}"#, ["norm"]),
     (#"{"name": "a", "attention": 5}"#, ["'attention' is 5", "2 to 4"]),
@@ -147,6 +162,10 @@ import Testing
     (
       #"{"name": "a", "outliers": {"columns": 0.1}, "prune": {"density": 0.5}}"#,
       ["'outliers' with 'prune'"]
+    ),
+    (
+      #"{"name": "a", "solvers": ["adaquant"], "outliers": {"columns": 0.1}}"#,
+      ["'outliers'", "'adaquant'"]
     ),
     (#"{"name": "a", "low_rank": {}}"#, ["either 'share' or 'residual'"]),
     (#"{"name": "a", "low_rank": {"share": 1.5}}"#, ["1.5", "at most 1"]),

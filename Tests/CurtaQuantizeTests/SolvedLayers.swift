@@ -26,6 +26,8 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   let gptqCodes: [Int8]
   /// After 8 sweeps of coordinate descent from there.
   let descent: Double
+  /// The least error of each row in 150 iterations of AdaQuant from `codes`, steps being real numbers.
+  let adaquant: Double
   /// The least error of GPTQ's codes with any real scales and offsets.
   let scalesAfterGptq: Double
   /// Columns of each row, and the least error with real numbers added to the nearest codes there.

@@ -39,6 +39,18 @@ import Testing
     #expect(block.errors(hessian).reduce(0, +) <= layer.descent * (1 + 1e-6))
   }
 
+  /// No worse than Adam in float64, though scales are integers: in the end they fit the codes.
+  @Test(arguments: SolvedLayer.all)
+  func learnedCodesAreNoWorseThanNumpys(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    var tensor = layer.tensor
+    tensor.solve(layer.matrix, hessian, [.adaquant])
+    let error = tensor.outputError(of: layer.matrix, hessian)
+    print("MEASURED adaquant.\(layer.name.replacing(" ", with: "-")) \(error / layer.adaquant)")
+    #expect(layer.adaquant < layer.error)
+    #expect(error <= layer.adaquant * (1 + 1e-6))
+  }
+
   /// Between the best real scales and those to which no integer beside them is better.
   @Test(arguments: SolvedLayer.all)
   func scalesAreThoseOfLeastSquares(_ layer: SolvedLayer) throws {

@@ -5,7 +5,7 @@
 GPTQ here inverts the moments and takes the Cholesky factor of the inverse, as the paper and the
 authors' code do; coordinate descent forms every gradient anew; scales come from normal equations;
 outliers are those of QuantEase's algorithm 3, with gradient steps and hard thresholds, then in 8 bits.
-With prices every code in range is tried for every weight.
+AdaQuant is Adam through the rounding, step after step. With prices every code in range is tried for every weight.
 """
 # SPDX-License-Identifier: Apache-2.0
 import json
@@ -121,6 +121,35 @@ def descend(w, h, step, offset, bits, codes, sweeps):
     return codes
 
 
+def adaquant(w, h, step, offset, bits, codes, spans, iterations, weight_rate=0.006, step_rate=0.002):
+    """The least error of each row among all iterations, with the real steps that were learned."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    live = (step > 0) & (np.diag(h) > 0)
+    x = np.where(live, np.clip((w - offset) / np.where(live, step, 1), codes - 0.49, codes + 0.49), codes)
+    log, least = np.zeros((len(w), len(spans))), np.full(len(w), np.inf)
+    moving = [[x, 0.0, 0.0], [log, 0.0, 0.0]]
+    for t in range(1, iterations + 1):
+        factor = np.zeros(w.shape)
+        for g, span in enumerate(spans):
+            factor[:, span] = np.exp(log[:, g:g + 1])
+        at = x / factor
+        code = np.rint(np.clip(at, low, high))
+        wrong = code * step * factor + offset - w
+        slope = wrong @ h
+        least = np.minimum(least, (wrong * slope).sum(1))
+        inside = (at >= low - 0.5) & (at <= high + 0.5)
+        slope = np.where(step > 0, slope / np.where(step > 0, step, 1), 0)
+        by_step = slope * (code - at * inside)
+        slopes = [slope * inside, np.stack([by_step[:, span].sum(1) for span in spans], 1)]
+        pace = 0.5 * (1 + np.cos(np.pi * (t - 1) / iterations))
+        for state, gradient, rate in zip(moving, slopes, [weight_rate, step_rate]):
+            state[1] = 0.9 * state[1] + 0.1 * gradient
+            state[2] = 0.999 * state[2] + 0.001 * gradient**2
+            length = np.sqrt(state[2] / (1 - 0.999**t)) + 1e-18
+            state[0] -= rate * pace * state[1] / (1 - 0.9**t) / length
+    return float(least.sum())
+
+
 def best_scales(w, h, case, codes):
     """Error with real-valued scales (and offsets) of least error, row by row."""
     k, group = case["columns"], case["group"] or case["columns"]
@@ -212,6 +241,7 @@ def main():
             codes=plain.astype(int).ravel().tolist(), error=error(target, value(plain), h),
             gptq=error(target, value(solved), h), gptq_codes=solved.astype(int).ravel().tolist(),
             descent=error(target, value(moved), h),
+            adaquant=adaquant(target, h, step, offset, bits, plain, [list(s) for s in spans], 150),
             scales_after_gptq=best_scales(target, h, case, solved))
         live = np.diag(h) > 0
         missed = (w - value(plain)) ** 2 * np.diag(h)
