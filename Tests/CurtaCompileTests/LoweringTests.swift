@@ -49,7 +49,9 @@ private func withFile(
     return shapes
   }()
 
-  @Test(arguments: shapes.indices, ["w8", "w6", "w4", "gptq", "adaquant", "w2", "flash4", "lpvit", "isvit"])
+  @Test(
+    arguments: shapes.indices,
+    ["w8", "w6", "w4", "gptq", "adaquant", "w2", "flash4", "lpvit", "isvit"])
   func theReaderTakesIt(shape: Int, recipe: String) throws {
     let contents = try contents(LoweringTests.shapes[shape], Recipe.load(recipe))
     try withFile(contents) { try Conversion.checkFormat($0) }
