@@ -49,6 +49,11 @@ final class ConversionWork {
         "recipe \(recipe.name) measures each layer behind the quantized ones before it, so that no"
           + " part can be made alone; give --statistics (curta calibrate makes them)")
     }
+    guard recipe.lowRank == nil || request == WorkRequest() else {
+      throw .unfit(
+        "recipe \(recipe.name) has 'low_rank', whose tensors --keep, --statistics and --layers do not"
+          + " know; leave them out")
+    }
     var statistics: Statistics?
     if let path = request.statistics {
       guard recipe.isCalibrated else {

@@ -226,6 +226,12 @@ private func message(_ body: () throws -> Void) -> String {
           .contains("of another checkpoint"))
       #expect(message { try bench.run("w8") { $0.statistics = file } }.contains("has no use"))
       #expect(
+        message { try bench.run("isvit") { $0.statistics = file } }.contains("leave --statistics out")
+      )
+      let factors = Repository.root.appending(path: "Examples/recipes/factors.json").path
+      #expect(
+        message { try bench.run(factors) { $0.keep = bench.path("kept") } }.contains("'low_rank'"))
+      #expect(
         message { try bench.run("gptq") { $0.statistics = bench.source } }
           .contains("not a file of the converter's own"))
       #expect(
