@@ -226,7 +226,8 @@ private func message(_ body: () throws -> Void) -> String {
           .contains("of another checkpoint"))
       #expect(message { try bench.run("w8") { $0.statistics = file } }.contains("has no use"))
       #expect(
-        message { try bench.run("isvit") { $0.statistics = file } }.contains("leave --statistics out")
+        message { try bench.run("isvit") { $0.statistics = file } }.contains(
+          "leave --statistics out")
       )
       let factors = Repository.root.appending(path: "Examples/recipes/factors.json").path
       #expect(
