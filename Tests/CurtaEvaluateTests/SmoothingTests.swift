@@ -205,7 +205,7 @@ import Testing
   /// it did.
   @Test func theRecipeConverts() throws {
     let weights = TinyVision.all[0].weights(seed: 2)
-    let contents = try Conversion.contents(weights, recipe: .isvit)
+    let contents = try Conversion.contents(weights, recipe: .isvit, drawn: 8)
     try withTemporaryFolder { folder in
       let path = folder.appendingPathComponent("tiny.curta").path
       _ = try writeCurta(contents, to: path, codec: .auto, verify: Conversion.checkFormat)

@@ -19,7 +19,7 @@ import Testing
   ) throws {
     try withTemporaryFolder { folder in
       let path = folder.appendingPathComponent("tiny.curta").path
-      let contents = try Conversion.contents(weights, recipe: recipe)
+      let contents = try Conversion.contents(weights, recipe: recipe, drawn: 6)
       _ = try writeCurta(contents, to: path, codec: .auto, verify: Conversion.checkFormat)
       try body(path)
     }
