@@ -54,7 +54,8 @@ import Testing
         ? TinyVisionFolder.write(to: folder) : TinyCheckpoint().write(to: folder)
       func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
       let made = try Tool.run(
-        "calibrate", source, "-o", path("statistics"), "--calibration-size", "256", "--json")
+        "calibrate", source, "-o", path("statistics"), "--calibration-size", vision ? "16" : "256",
+        "--json")
       #expect(made.status == 0, "\(made.errors)")
       #expect(made.json["inputs"] as? Int == (vision ? 8 : 9))
       #expect(try made.json["file_bytes"] as? Int == bytes(path("statistics")).count)
