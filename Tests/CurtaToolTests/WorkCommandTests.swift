@@ -22,7 +22,7 @@ import Testing
       tiny.feedForwardWidth = 512
       let source = try tiny.write(to: folder)
       let paths = ["plain", "out", "keep"].map { folder.appendingPathComponent($0).path }
-      let flags = ["--recipe", "best", "--calibration-size", "1024"]
+      let flags = ["--recipe", "gptq", "--calibration-size", "512"]
       #expect(try Tool.run(["convert", source, "-o", paths[0]] + flags).status == 0)
 
       let process = Process()
