@@ -42,7 +42,8 @@ extension Conversion {
       let checkpoint = try vision.load(source)
       try Conversion.check(output, isNoneOf: checkpoint.sourceFiles)
       try checkpoint.weights.description.checkLimits()
-      let images = calibration.images
+      let images =
+        calibration.images
         ?? DrawnScenes.images(checkpoint.weights.description, count: calibration.drawnImages)
       return try Conversion.gatherStatistics(
         LayerStack(checkpoint.weights, images), ends: nil,
@@ -70,7 +71,8 @@ extension Conversion {
     var calibration = LayerCalibration(plain, stack.streams, rounds: false)
     var tensors: [TensorContents] = []
     func take(_ moments: InputMoments, layer: Int) throws {
-      let found = ActivationSite.linearInputs.filter { $0.isPresent(in: plain) }.compactMap { site in
+      let found = ActivationSite.linearInputs.filter { $0.isPresent(in: plain) }.compactMap {
+        site in
         moments.all[site].map { Statistics.tensor(site.statisticsName(layer: layer), $0) }
       }
       tensors += try TensorContents.packed(found, .forced(.stored))
