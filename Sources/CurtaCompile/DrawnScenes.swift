@@ -1,6 +1,7 @@
 // Images to calibrate on where a person gives none.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaImport
 import CurtaTensor
 import Glibc
 
@@ -8,20 +9,24 @@ import Glibc
 ///
 /// The radius r of a shape has a density of r⁻³, so that the pictures have the statistics of
 /// photographs at every scale (Lee, Mumford and Huang 2001, "Occlusion models for natural images");
-/// shapes are shaded, and some are striped or speckled. The same on every run.
+/// shapes are shaded, and some are striped or speckled. Pictures are as sharp as their pixels allow
+/// or blurred like small photographs enlarged. The same on every run.
 struct DrawnScenes {
-  let height, width, channels: Int
-  private var random = RandomNumbers(seed: 1)
+  /// Pixels of the smallest picture that is enlarged.
+  private static let smallestEdge = 24.0
 
-  init(height: Int, width: Int, channels: Int) {
-    self.height = height
-    self.width = width
-    self.channels = channels
-  }
+  private let d: VisionDescription
+  private var random = RandomNumbers(seed: 1)
+  /// Of the picture that is being drawn.
+  private var height = 0
+  private var width = 0
+  private var channels: Int { d.channels }
+
+  private init(_ d: VisionDescription) { self.d = d }
 
   /// `count` pictures, [height][width][channels] each.
   static func images(_ d: VisionDescription, count: Int) -> [[UInt8]] {
-    var scenes = DrawnScenes(height: d.height, width: d.width, channels: d.channels)
+    var scenes = DrawnScenes(d)
     return (0..<count).map { _ in scenes.next() }
   }
 
@@ -40,7 +45,20 @@ struct DrawnScenes {
     var noise: Double
   }
 
-  mutating func next() -> [UInt8] {
+  /// [height][width][channels].
+  private mutating func next() -> [UInt8] {
+    let most = max(1, Double(min(d.height, d.width)) / DrawnScenes.smallestEdge)
+    let enlargement = pow(most, unit())
+    height = max(1, Int(Double(d.height) / enlargement))
+    width = max(1, Int(Double(d.width) / enlargement))
+    let pixels = VisionPositions.resized(
+      drawn().map { Float($0) }, from: (height, width), to: (d.height, d.width), width: channels,
+      .bicubic)
+    return pixels.map { UInt8(min(255, max(0, $0 * 255))) }
+  }
+
+  /// [height][width][channels], about 0 to 1.
+  private mutating func drawn() -> [Double] {
     let edge = Double(min(height, width))
     // A palette makes a picture of a piece.
     let palette = (0..<5).map { _ in color() }
@@ -56,7 +74,7 @@ struct DrawnScenes {
       let radius = 1 / (u / (least * least) + (1 - u)).squareRoot()
       paint(leaf(radius: radius, palette), &pixels)
     }
-    return pixels.map { UInt8(min(255, max(0, $0 * 255))) }
+    return pixels
   }
 
   private mutating func leaf(radius: Double, _ palette: [[Double]]) -> Leaf {

@@ -74,7 +74,7 @@ struct VisionNames: Sendable {
 }
 
 /// How a table of positions comes to another grid.
-enum VisionInterpolation: Sendable {
+package enum VisionInterpolation: Sendable {
   case bicubic
   /// Widened to the step where it becomes smaller (DINOv2 with registers, timm).
   case bicubicAntialiased

@@ -1,7 +1,7 @@
 // Tables of learned positions: which rows are of patches, and how they come to another grid.
 // SPDX-License-Identifier: Apache-2.0
 
-enum VisionPositions {
+package enum VisionPositions {
   /// How many of the rows are those of tokens in front, and the grid of the others. Registers often
   /// have none, and so do class tokens at times. nil: the rows are those of no square grid.
   static func grid(
@@ -31,7 +31,7 @@ enum VisionPositions {
 
   /// A table [rows][columns][width] on another grid, as torch's `interpolate` does it without
   /// aligned corners.
-  static func resized(
+  package static func resized(
     _ table: [Float], from: (rows: Int, columns: Int), to: (rows: Int, columns: Int), width: Int,
     _ kind: VisionInterpolation
   ) -> [Float] {
