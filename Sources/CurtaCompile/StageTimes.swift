@@ -34,7 +34,7 @@ final class StageClock {
 
   /// The last stage ends, this one begins.
   func enter(_ stage: ConversionStage) {
-    let next = StageClock.place(of: stage)
+    guard let next = StageClock.place(of: stage) else { return }
     // Tensors of a layer are one stage.
     if let current, current == next { return }
     end()
@@ -63,8 +63,10 @@ final class StageClock {
     start = clock.now
   }
 
-  private static func place(of stage: ConversionStage) -> (name: String, layer: Int?) {
+  /// nil: the stage goes on.
+  private static func place(of stage: ConversionStage) -> (name: String, layer: Int?)? {
     switch stage {
+    case .quantized: nil
     case .reading: ("read", nil)
     case .calibrating: ("calibrate", nil)
     case .measuring: ("measure", nil)

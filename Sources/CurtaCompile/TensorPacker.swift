@@ -14,6 +14,8 @@ public enum ConversionStage: Sendable, Equatable {
   case measuring(layer: Int, count: Int)
   /// Tensor `index` of `count`, counted from 0.
   case quantizing(name: String, index: Int, count: Int)
+  /// What each step left of the error of that tensor.
+  case quantized(name: String, steps: [SolvingStep])
   /// Packing and compressing what was quantized.
   case compressing
   case writing
@@ -202,7 +204,9 @@ struct TensorPacker {
     {
       return try recipe.quantize(values, name: name, role: role, prune: prune, moments: gathered)
     }
-    return try recipe.quantize(values, name: name, role: role, hessian: hessian, rates: rates)
+    return try recipe.quantize(values, name: name, role: role, hessian: hessian, rates: rates) {
+      progress(.quantized(name: name, steps: $0))
+    }
   }
 
   /// Packs the phases of a rotary table.

@@ -33,13 +33,14 @@ extension GridQuantizer {
   }
 
   /// The same with `solvers` for inputs with the moments `hessian`; after each, what is added is
-  /// fitted again. Throws `QuantizeError`.
+  /// fitted again. `watch` is told what each step left. Throws `QuantizeError`.
   public func quantize(
-    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver], outliers rule: OutlierRule
+    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver], outliers rule: OutlierRule,
+    watch: (([SolvingStep]) -> Void)? = nil
   ) throws(QuantizeError) -> GridTensor {
     let importance = try hessian.importance(for: weights)
     var tensor = try quantize(weights, importance: importance, outliers: rule)
-    tensor.solve(weights, hessian, solvers)
+    tensor.solve(weights, hessian, solvers, watch: watch)
     return tensor
   }
 }

@@ -6,11 +6,12 @@ import CurtaTensor
 extension Recipe {
   /// Quantizes `weights` [rows][columns] by the rule for its role.
   ///
-  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it. A
-  /// tensor that `rates` names has codes by `RateQuantizer`. Throws `QuantizeError`.
+  /// With `hessian`, the moments of what the tensor multiplies, the recipe's solvers work on it, and
+  /// `watch` is told what each step left. A tensor that `rates` names has codes by `RateQuantizer`,
+  /// without such a report. Throws `QuantizeError`.
   public func quantize(
     _ weights: Matrix, name: String, role: TensorRole, hessian: SolverHessian? = nil,
-    rates: RatePlan? = nil
+    rates: RatePlan? = nil, watch: (([SolvingStep]) -> Void)? = nil
   ) throws(QuantizeError) -> QuantizedTensor {
     if let rates, let weight = rates.tensors[name] {
       return QuantizedTensor(
@@ -40,11 +41,12 @@ extension Recipe {
         name: name,
         .grid(
           try quantizer.quantize(
-            weights, hessian: hessian, solvers: solvers, outliers: outliers)))
+            weights, hessian: hessian, solvers: solvers, outliers: outliers, watch: watch)))
     }
     return QuantizedTensor(
       name: name,
-      .grid(try quantizer.quantize(weights, hessian: hessian, solvers: solvers)))
+      .grid(
+        try quantizer.quantize(weights, hessian: hessian, solvers: solvers, watch: watch)))
   }
 
   /// Quantizes what `mask` leaves of `weights`, moved to make up for what goes.

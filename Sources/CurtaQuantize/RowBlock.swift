@@ -204,10 +204,23 @@ final class RowBlock {
 
   /// (w − ŵ) H (w − ŵ)ᵀ of every row, [rows.count], in double precision; ŵ with what overlays add.
   func errors(_ hessian: SolverHessian) -> [Double] {
-    let (differences, products) = (
-      NumberBuffer<Double>(columns * lanes), NumberBuffer<Double>(columns * lanes)
-    )
+    let differences = NumberBuffer<Double>(columns * lanes)
     for i in 0..<columns * lanes { differences[i] = Double(targets[i]) - Double(values[i]) }
+    return squares(differences, hessian)
+  }
+
+  /// w H wᵀ, summed over all rows, in double precision.
+  func energy(_ hessian: SolverHessian) -> Double {
+    let whole = NumberBuffer<Double>(columns * lanes)
+    for i in 0..<columns * lanes { whole[i] = Double(weights[i]) }
+    return squares(whole, hessian).reduce(0, +)
+  }
+
+  /// d H dᵀ of every row of d [columns][lanes], [rows.count].
+  private func squares(
+    _ differences: NumberBuffer<Double>, _ hessian: SolverHessian
+  ) -> [Double] {
+    let products = NumberBuffer<Double>(columns * lanes)
     product(
       hessian.moments.base, differences.base, into: products.base, m: columns, n: lanes,
       k: columns)

@@ -30,14 +30,15 @@ extension GridQuantizer {
   ///
   /// Starts from the searched grid with the importance diag(H), as `quantize(_:importance:)` does,
   /// and runs `solvers` on it in their order. Columns without any input (H_jj = 0) get code 0. The
-  /// same integers on any number of cores; OpenBLAS may round otherwise on another processor. Throws
-  /// `QuantizeError`.
+  /// same integers on any number of cores; OpenBLAS may round otherwise on another processor. `watch`
+  /// is told what each step left. Throws `QuantizeError`.
   public func quantize(
-    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver]
+    _ weights: Matrix, hessian: SolverHessian, solvers: [Solver],
+    watch: (([SolvingStep]) -> Void)? = nil
   ) throws(QuantizeError) -> GridTensor {
     let importance = try hessian.importance(for: weights)
     var tensor = try quantize(weights, importance: importance)
-    tensor.solve(weights, hessian, solvers)
+    tensor.solve(weights, hessian, solvers, watch: watch)
     return tensor
   }
 
@@ -88,11 +89,14 @@ extension GridTensor {
   /// Runs `solvers` on every row. The exponent, bits and groups stay.
   ///
   /// `price`, of 8-bit codes, gives for a row the bits of all codes and the error for one bit less.
+  /// `watch` is told what each step left.
   mutating func solve(
     _ weights: Matrix, _ hessian: SolverHessian, _ solvers: [Solver],
-    price: (@Sendable (Int) -> (bits: NumberBuffer<Float>, errorPerBit: Double))? = nil
+    price: (@Sendable (Int) -> (bits: NumberBuffer<Float>, errorPerBit: Double))? = nil,
+    watch: (([SolvingStep]) -> Void)? = nil
   ) {
-    let parts = inBlocks { rows in
+    let isWatched = watch != nil
+    let solved = inBlocks { rows in
       let block = RowBlock(self, weights, hessian, rows: rows)
       if let price {
         let errors = NumberBuffer<Float>(block.lanes)
@@ -102,9 +106,11 @@ extension GridTensor {
         }
         block.prices = RowPrices(bits: price(rows.lowerBound).bits, errorPerBit: errors)
       }
-      block.run(solvers, hessian)
-      return block.part(hessian)
+      let trace = block.run(solvers, hessian, isWatched: isWatched)
+      return (part: block.part(hessian), trace: trace)
     }
+    let parts = solved.map(\.part)
+    watch?(SolvingTrace.steps(solved.compactMap(\.trace), solvers))
     codes = parts.flatMap(\.codes)
     mantissas = parts.flatMap(\.mantissas)
     if groupScales != nil { groupScales = parts.flatMap { $0.groupScales ?? [] } }
@@ -122,9 +128,16 @@ extension GridTensor {
 }
 
 extension RowBlock {
-  /// Runs `solvers`, each on what the one before left. No row gets worse.
-  func run(_ solvers: [Solver], _ hessian: SolverHessian) {
+  /// Runs `solvers`, each on what the one before left. No row gets worse. What each left, if that
+  /// `isWatched`.
+  @discardableResult
+  func run(
+    _ solvers: [Solver], _ hessian: SolverHessian, isWatched: Bool = false
+  ) -> SolvingTrace? {
     var costs = costs(hessian)
+    var error: Double { (prices == nil ? costs : errors(hessian)).reduce(0, +) }
+    var trace = isWatched ? SolvingTrace(energy: energy(hessian), error: error) : nil
+    let clock = ContinuousClock()
     func fitOverlay() {
       if hasOverlay { better(&costs, hessian) { OverlayFit.solve($0, hessian) } }
     }
@@ -132,6 +145,7 @@ extension RowBlock {
       better(&costs, hessian) { QuantEase.solve($0, hessian, sweeps: 3, escape: false) }
     }
     for solver in solvers {
+      let start = clock.now
       fitOverlay()
       switch solver {
       case .gptq: better(&costs, hessian) { GPTQ.solve($0, hessian) }
@@ -151,8 +165,12 @@ extension RowBlock {
         precondition(!hasOverlay, "AdaQuant with outliers")
         better(&costs, hessian) { AdaQuant.solve($0, hessian, iterations: 150) }
       }
+      if solver == solvers.last { fitOverlay() }
+      let duration = clock.now - start
+      trace?.append(error: error, duration)
     }
-    fitOverlay()
+    if solvers.isEmpty { fitOverlay() }
+    return trace
   }
 
   /// Runs `solve`; rows that do not cost less than `costs` [rows] get their former state back.

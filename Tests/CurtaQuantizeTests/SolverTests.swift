@@ -198,3 +198,27 @@ import Testing
     }
   }
 }
+
+@Suite struct SolvingStepTests {
+  /// The steps of all solvers in a row leave what each prefix of them leaves, over the outputs' energy.
+  @Test(arguments: SolvedLayer.all)
+  func stepsReportWhatTheyLeft(_ layer: SolvedLayer) throws {
+    let hessian = try SolverHessian(layer.hessian())
+    let solvers = Solver.best
+    var steps: [SolvingStep] = []
+    var tensor = layer.tensor
+    tensor.solve(layer.matrix, hessian, solvers, watch: { steps = $0 })
+    #expect(steps.map(\.name) == ["nearest"] + solvers.map(\.rawValue))
+    var zero = layer.tensor
+    zero.codes = zero.codes.map { _ in 0 }
+    zero.groupOffsets = zero.groupOffsets?.map { _ in 0 }
+    let energy = layer.error(of: zero)
+    for (count, step) in steps.enumerated() {
+      var other = layer.tensor
+      other.solve(layer.matrix, hessian, Array(solvers.prefix(count)))
+      let error = layer.error(of: other) / energy
+      #expect(abs(step.error - error) <= 1e-5 * error)
+      #expect(count == 0 || step.error <= steps[count - 1].error)
+    }
+  }
+}

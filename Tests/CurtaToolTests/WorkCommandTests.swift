@@ -83,6 +83,26 @@ import Testing
     }
   }
 
+  @Test func stepsAreReported() throws {
+    try withTemporaryFolder { folder in
+      let source = try TinyCheckpoint().write(to: folder)
+      let path = folder.appendingPathComponent("out").path
+      let flags = ["convert", source, "-o", path, "--recipe", "best", "--calibration-size", "256"]
+      let solved = try Tool.run(flags + ["--json"]).json["solved"] as? [[String: Any]] ?? []
+      #expect(solved.count { ($0["name"] as? String ?? "").hasPrefix("layers.1.") } == 7)
+      for tensor in solved {
+        let steps = tensor["steps"] as? [[String: Any]] ?? []
+        #expect(
+          steps.map { $0["step"] as? String } == ["nearest", "gptq", "quantease", "decoupleq"])
+        let errors = steps.compactMap { $0["error"] as? Double }
+        #expect(errors[3] > 0 && errors[3] < 0.1)
+        #expect(errors == errors.sorted(by: >), "\(tensor)")
+      }
+      let table = try Tool.run(flags + ["--steps"]).output
+      #expect(table.contains("layers.0.query") && table.contains("quantease"))
+    }
+  }
+
   @Test func stagesAreReported() throws {
     try withTemporaryFolder { folder in
       let source = try TinyCheckpoint().write(to: folder)

@@ -112,6 +112,10 @@ struct Convert: ParsableCommand {
   @Flag(help: "List every tensor instead of every kind of tensor.")
   var tensors = false
 
+  @Flag(
+    help: "List what each step of a calibrated recipe left of each tensor's error, and its time.")
+  var steps = false
+
   @Flag(help: "Print the result as JSON.")
   var json = false
 
@@ -166,12 +170,17 @@ struct Convert: ParsableCommand {
         let plan = try conversion.plan()
         try json ? JSONOutput.print(PlanJSON(plan, recipe: conversion.recipe.name)) : show(plan)
       } else if let output {
-        let report = try convert(conversion, to: output)
+        let (report, solved) = try convert(conversion, to: output)
         if let note = report.chatNote {
           Terminal.note("curta: note: chat template: \(printable(note))")
         }
         for note in report.notes { Terminal.note("curta: note: \(printable(note))") }
-        try json ? JSONOutput.print(ReportJSON(report, output: output)) : show(report, output)
+        if json {
+          try JSONOutput.print(ReportJSON(report, solved, output: output))
+        } else {
+          if steps { show(solved) }
+          show(report, output)
+        }
       }
     }
   }
@@ -207,11 +216,14 @@ struct Convert: ParsableCommand {
     return bytes < 1e15 ? Int(bytes) : nil
   }
 
-  private func convert(_ conversion: Conversion, to output: String) throws -> ConversionReport {
+  private func convert(
+    _ conversion: Conversion, to output: String
+  ) throws -> (ConversionReport, [SolvedTensor]) {
     var line = ProgressLine(progress)
     defer { line.clear() }
     var hasBegun = false
-    return try conversion.run(to: output) { stage in
+    var solved: [SolvedTensor] = []
+    let report = try conversion.run(to: output) { stage in
       switch stage {
       // These come back for every layer.
       case .reading: if !hasBegun { line.show("reading \(source)", 0, of: 100) }
@@ -222,6 +234,7 @@ struct Convert: ParsableCommand {
       case .quantizing(let name, let index, let count):
         hasBegun = true
         line.show(name, 5 + 85 * index / max(1, count), of: 100)
+      case .quantized(let name, let steps): solved.append(SolvedTensor(name: name, steps: steps))
       case .writing: line.show("writing", 90, of: 100)
       case .checking: line.show("checking", 95, of: 100)
       }
@@ -229,7 +242,14 @@ struct Convert: ParsableCommand {
       // The runtime's own checks: nothing is written that cannot be run.
       try verifyFile(bytes, path: output)
     }
+    return (report, solved)
   }
+}
+
+/// What each step left of a tensor's error.
+private struct SolvedTensor {
+  let name: String
+  let steps: [SolvingStep]
 }
 
 // MARK: - For people
@@ -264,6 +284,17 @@ extension Convert {
         Terminal.line("which blocks are left out is measured: the sizes are those before")
       }
     }
+  }
+
+  private func show(_ solved: [SolvedTensor]) {
+    var table = Table(["tensor", "step", ">error of outputs", ">seconds"])
+    for tensor in solved {
+      for step in tensor.steps {
+        table.add([tensor.name, step.name, decimal(step.error, 6), decimal(step.seconds, 3)])
+      }
+    }
+    Terminal.write(table.text)
+    Terminal.line()
   }
 
   private func show(_ report: ConversionReport, _ output: String) {
@@ -419,6 +450,16 @@ private struct ReportJSON: Encodable {
     let codecs: [String]
   }
 
+  struct Step: Encodable {
+    let step: String
+    let error, seconds: Double
+  }
+
+  struct Solved: Encodable {
+    let name: String
+    let steps: [Step]
+  }
+
   let schema = "curta.convert/1"
   let file, recipe: String
   let tensors: [Tensor]
@@ -428,11 +469,18 @@ private struct ReportJSON: Encodable {
   let peakMemoryBytes: Int
   let stages: [String: StageJSON]
   let layerSeconds: [LayerTimeJSON]
+  /// What each step left of the error of outputs, over their mean square, and seconds over all cores.
+  let solved: [Solved]
 
-  init(_ report: ConversionReport, output: String) {
+  init(_ report: ConversionReport, _ solved: [SolvedTensor], output: String) {
     let sizes = report.sizes
     file = output
     recipe = report.recipe
+    self.solved = solved.map {
+      Solved(
+        name: $0.name,
+        steps: $0.steps.map { Step(step: $0.name, error: $0.error, seconds: $0.seconds) })
+    }
     tensors = sizes.tensors.map {
       Tensor(
         name: $0.name, rows: $0.rows, columns: $0.columns, bits: $0.bits,
