@@ -48,7 +48,7 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
       codes: [Int8](repeating: 0, count: rows * columns), mantissas: mantissas)
     let block = RowBlock(
       tensor, Matrix(rows: rows, columns: columns, values: weights), hessian, rows: 0..<rows)
-    let (table, errors) = (NumberBuffer<Float>(255), NumberBuffer<Float>(block.lanes))
+    let (table, errors) = (NumberBuffer<Float>(256), NumberBuffer<Float>(block.lanes))
     for (i, bits) in bits.enumerated() { table[i] = bits }
     for (i, error) in errorPerBit.enumerated() { errors[i] = Float(error * hessian.unit) }
     block.prices = RowPrices(bits: table, errorPerBit: errors)
