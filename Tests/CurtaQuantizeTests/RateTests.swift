@@ -183,6 +183,24 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
     }
   }
 
+  @Test func aRidgeIsPartOfTheMoments() throws {
+    var generator = SeededRandom.announced("ridge")
+    let weights = heavyTailed(70, 40, &generator)
+    var moments = Hessian(columns: 40)
+    try moments.accumulate(rows: mixedInputs(160, 40, &generator))
+    var values = moments.values
+    for i in 0..<40 { values[i * 41] += 0.5 }
+    let ridged = try Hessian(columns: 40, values: values, samples: 1)
+    let quantizer = RateQuantizer(lossPerWeight: 1e-3)
+    let (given, added) = (
+      try quantizer.quantize(
+        weights, ErrorWeight(slope: 1), hessian: SolverHessian(ridged), solvers: []),
+      try quantizer.quantize(
+        weights, ErrorWeight(slope: 1, ridge: 0.5), hessian: SolverHessian(moments), solvers: [])
+    )
+    #expect(given == added)
+  }
+
   @Test func raggedShapesAndZerosStayInRange() throws {
     var generator = SeededRandom.announced("ragged rates")
     for (rows, columns) in [(1, 1), (3, 33), (70, 40)] {
