@@ -1,5 +1,7 @@
 // OpenBLAS: matrix products of the converter; Cholesky factors and eigenvectors of its LAPACK.
 // SPDX-License-Identifier: Apache-2.0
+#pragma once
+
 #include <cblas.h>
 
 // Debian's OpenBLAS holds LAPACK but no header of it. Column-major; info > 0: not positive
@@ -17,3 +19,17 @@ void dsyevr_(const char *jobz, const char *range, const char *uplo, const blasin
              const blasint *iu, const double *abstol, blasint *m, double *w, double *z,
              const blasint *ldz, blasint *isuppz, double *work, const blasint *lwork,
              blasint *iwork, const blasint *liwork, blasint *info);
+
+// The name of the kernels that suit this processor, for OPENBLAS_CORETYPE; NULL: leave it to
+// OpenBLAS.
+static inline const char *curta_blas_kernels(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    return "SkylakeX";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return "Haswell";
+#endif
+  return 0;
+}

@@ -27,6 +27,11 @@ extension Recipe {
     for index in 0..<d.layers { streams = stack.run(try held.layer(index), index, over: streams) }
     let rows = TokenFrequencies(streams.map(stack.outputs), sequences, d.vocabularySize).weights
     let moments = try LayerCalibration(d, streams).watchHead(ends)
+    func model(_ change: (inout DecoderEnds) -> Void) -> LayerStack {
+      var other = ends
+      change(&other)
+      return LayerStack(held, other, Sensitivity.some(of: sequences))
+    }
     for part in [EndPart.embedding, .head] where part.isPresent(in: d) {
       let planned = part.planned(d, stack.spreading)
       // What an embedding multiplies is known where it is the head as well.
@@ -35,9 +40,10 @@ extension Recipe {
       weights[planned.name] = try sensitivity.weight(
         of: part.values(ends, d), block: planned.block, rows: rows, hessian
       ) { values in
-        var other = ends
-        part.set(values, in: &other)
-        return LayerStack(held, other, Sensitivity.some(of: sequences))
+        model { part.set(values, in: &$0) }
+      } read: { values in
+        guard d.tiedHead else { return nil }
+        return model { ($0.embedding, $0.head) = (values, ends.embedding) }
       }
     }
     return RatePlan(loss: loss, TensorInventory(d).tensors, weights)
@@ -80,19 +86,28 @@ extension Sensitivity {
   }
 
   /// What errors of a matrix outside the layers cost, whose rows count `rows`: the loss of the model
-  /// with `changed` in its place at the only rule.
+  /// with `changed` in its place at the only rule. `read` is the model where an embedding that is the
+  /// head as well is changed only where tokens are read: that part of the loss knows no moments.
   fileprivate func weight(
     of values: Matrix, block: Int, rows: [Float], _ hessian: SolverHessian?,
-    changed: (Matrix) -> LayerStack
+    changed: (Matrix) -> LayerStack, read: (Matrix) -> LayerStack?
   ) throws -> ErrorWeight {
     let turned = Spreading.turned(values, block: block)
     let grid = try GridQuantizer(bits: rules[0].bits, group: rules[0].group, clip: clip)
       .quantize(turned)
-    let errors =
-      hessian.map { grid.outputErrors(of: turned, $0) } ?? grid.squaredErrors(of: turned)
-    let error = zip(errors, rows).reduce(0) { $0 + $1.0 * Double($1.1) }
-    let loss = try loss(changed(Spreading.turnedBack(grid.dequantized(), block: block)))
-    return ErrorWeight(slope: loss / max(error, 1e-300), rows: rows)
+    func weighted(_ errors: [Double]) -> Double {
+      max(zip(errors, rows).reduce(0) { $0 + $1.0 * Double($1.1) }, 1e-300)
+    }
+    let probe = Spreading.turnedBack(grid.dequantized(), block: block)
+    let loss = try loss(changed(probe))
+    let squares = weighted(grid.squaredErrors(of: turned))
+    guard let hessian else { return ErrorWeight(slope: loss / squares, rows: rows) }
+    let errors = weighted(grid.outputErrors(of: turned, hessian))
+    guard let model = read(probe) else { return ErrorWeight(slope: loss / errors, rows: rows) }
+    let share = min(try self.loss(model) / max(loss, 1e-300), 0.9)
+    return ErrorWeight(
+      slope: (1 - share) * loss / errors, rows: rows,
+      ridge: share / (1 - share) * errors / squares)
   }
 }
 

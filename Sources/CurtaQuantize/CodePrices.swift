@@ -13,7 +13,7 @@ struct CodePrices: Sendable {
 
   /// Rows whose first byte lies in the same block share a table.
   private let rowsInBlock: Int
-  /// [blocks][255] bits, code −127 first.
+  /// [blocks][256] bits, code −127 first; the last is no code.
   private let tables: [NumberBuffer<Float>]
 
   /// The prices of `codes` [rows][columns].
@@ -23,7 +23,7 @@ struct CodePrices: Sendable {
     tables = stride(from: 0, to: codes.count, by: length).map { start in
       var counts = [Int](repeating: 0, count: 255)
       for code in codes[start..<min(start + length, codes.count)] { counts[Int(code) + 127] += 1 }
-      let table = NumberBuffer<Float>(255)
+      let table = NumberBuffer<Float>(256)
       for (i, bits) in CodePrices.lengths(counts).enumerated() {
         table[i] = Float(counts[i] == 0 ? CodePrices.longest : bits)
       }
@@ -36,7 +36,7 @@ struct CodePrices: Sendable {
     max(1, blockSize / ((columns + 31) / 32 * 32 * RowBlock.width)) * RowBlock.width
   }
 
-  /// The bits of the codes of a row, [255].
+  /// The bits of the codes of a row, [256].
   func table(row: Int) -> NumberBuffer<Float> { tables[row / rowsInBlock] }
 
   /// Lengths of the Huffman code of symbols that occur `counts` times, none above 11; 0 for those that
@@ -84,7 +84,7 @@ struct CodePrices: Sendable {
 
 /// What the rows of a `RowBlock` pay for their codes beside their error.
 struct RowPrices {
-  /// [255] bits, code −127 first.
+  /// [256] bits, code −127 first.
   let bits: NumberBuffer<Float>
   /// The error (w − ŵ) H (w − ŵ)ᵀ that a row takes for one bit less, [lanes], in the units of
   /// `SolverHessian.moments32`; 0: none.
@@ -99,25 +99,52 @@ struct RowPrices {
   ) -> RowBlock.Lanes {
     let code = (target - grid.offset) * grid.inverse
     let scale = weight * grid.step * grid.step
-    var result = RowBlock.Lanes()
-    for i in 0..<8 {
-      guard grid.step[i] > 0 else { continue }
-      let x = min(max(code[i], grid.low), grid.high)
-      let factor = errorPerBit[lane + i]
-      let inwards: Float = x < 0 ? 1 : -1
-      var candidate = min(max(x.rounded(.down) + (x < 0 ? 0 : 1), grid.low), grid.high)
-      var best = candidate
-      var least = Float.infinity
-      while candidate >= grid.low, candidate <= grid.high {
-        let distance = code[i] - candidate
-        let error = scale[i] * distance * distance
-        if error >= least { break }
-        let cost = error + factor * bits[Int(candidate) + 127]
-        if cost < least { (best, least) = (candidate, cost) }
-        candidate += inwards
-      }
-      result[i] = best
+    let factor = errorPerBit.lanes(lane)
+    // From the next code outwards to the next inwards, as long as the distance alone costs less.
+    let outer = code.rounded(outwardsIn: grid)
+    let inwards = RowBlock.Lanes(repeating: -1).replacing(with: 1, where: code .< 0)
+    var candidate = outer
+    var best = outer
+    var least = RowBlock.Lanes(repeating: .infinity)
+    var isOpen = grid.step .> 0
+    best.replace(with: 0, where: .!isOpen)
+    while true {
+      let distance = code - candidate
+      let error = scale * distance * distance
+      let isCode = (candidate .>= grid.low) .& (candidate .<= grid.high)
+      isOpen.replace(with: false, where: .!((error .< least) .& isCode))
+      guard any(isOpen) else { break }
+      let cost = error + factor * bits(of: candidate)
+      let isBetter = isOpen .& (cost .< least)
+      least.replace(with: cost, where: isBetter)
+      best.replace(with: candidate, where: isBetter)
+      candidate += inwards
     }
-    return result * grid.step + grid.offset
+    return best * grid.step + grid.offset
+  }
+
+  /// The bits of eight codes; any number where a code is none.
+  @inline(__always)
+  func bits(of codes: RowBlock.Lanes) -> RowBlock.Lanes {
+    // The last bits of the sum are those of code + 127.
+    let places = unsafeBitCast(codes + (0x1.8p23 + 127), to: SIMD8<UInt32>.self) & 255
+    var result = RowBlock.Lanes()
+    for i in 0..<8 { result[i] = bits[Int(places[i])] }
+    return result
+  }
+}
+
+extension RowBlock.Lanes {
+  /// The next codes of a grid, away from 0, for what lies between two; whole ones above 0 go one on.
+  @inline(__always)
+  fileprivate func rounded(outwardsIn grid: LaneGrid) -> Self {
+    var x = self
+    x.replace(with: grid.low, where: x .< grid.low)
+    x.replace(with: grid.high, where: x .> grid.high)
+    let nearest = (x + LaneGrid.rounder) - LaneGrid.rounder
+    let below = nearest.replacing(with: nearest - 1, where: nearest .> x)
+    var outer = below.replacing(with: below + 1, where: x .>= 0)
+    outer.replace(with: grid.high, where: outer .> grid.high)
+    return outer
   }
 }

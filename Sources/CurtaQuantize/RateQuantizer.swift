@@ -10,10 +10,14 @@ public struct ErrorWeight: Sendable, Equatable {
   public var slope: Double
   /// v, [rows], above 0, 1 on average; nil: 1 for all.
   public var rows: [Float]?
+  /// What is added to H on its diagonal, in its units: what errors cost where no input multiplies
+  /// them, as in rows of an embedding that is the head as well.
+  public var ridge: Double
 
-  public init(slope: Double, rows: [Float]? = nil) {
+  public init(slope: Double, rows: [Float]? = nil, ridge: Double = 0) {
     self.slope = slope
     self.rows = rows
+    self.ridge = ridge
   }
 }
 
@@ -72,10 +76,11 @@ public struct RateQuantizer: Sendable {
       for i in 0..<columns { one[i * (columns + 1)] = 1 }
       moments = try SolverHessian(Hessian(columns: columns, values: one, samples: 1))
     }
-    guard let moments, moments.columns == columns else {
+    guard var moments, moments.columns == columns else {
       throw .unsupported(
         "second moments of \(hessian?.columns ?? 0) inputs for \(columns) columns")
     }
+    if weight.ridge > 0 { moments = try moments.adding(ridge: weight.ridge) }
     let steps = steps(weights, weight, moments)
     var tensor = GridTensor(
       rows: rows, columns: columns, bits: 8, group: 0,

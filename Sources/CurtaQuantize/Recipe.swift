@@ -59,7 +59,8 @@ public struct TensorRule: Sendable, Equatable {
 /// `choices`, `smooth` excludes `prune`. With `loss`, the weights of layers, embedding and head have
 /// 8-bit codes with one scale a row that are few bits once the file is compressed (`RateQuantizer`),
 /// whatever their rule: as few as this loss takes, a KL divergence in nats, or of features the squared
-/// distance over the squared length.
+/// distance over the squared length. It is planned on what the conversion looks at; on other texts
+/// curta-stories loses 0.6 times as much, SmolLM2-135M 3 times.
 /// Norms and biases are always wide. A head that is tied to the embedding follows the embedding's rule.
 public struct Recipe: Sendable, Equatable {
   public var name: String
@@ -186,15 +187,16 @@ extension Recipe {
     return recipe
   }
 
-  /// Small on disk, 8 bits a weight in memory; flash3 expects twice the loss of flash4.
-  public static let flash4 = flash("flash4", loss: 0.05)
-  public static let flash3 = flash("flash3", loss: 0.1)
+  /// Small on disk, 8 bits a weight in memory: some 4.6 and 4 bits of SmolLM2-135M, for the KL
+  /// divergence of usual files of 4 and of 3 bits.
+  public static let flash4 = flash("flash4", loss: 0.016)
+  public static let flash3 = flash("flash3", loss: 0.04)
 
   private static func flash(_ name: String, loss: Double) -> Recipe {
     var recipe = Recipe(
       name: name,
       description:
-        "8-bit codes for the smallest compressed file, expected KL divergence \(loss), GPTQ and"
+        "8-bit codes for the smallest compressed file, planned KL divergence \(loss), GPTQ and"
         + " decoupleQ",
       solvers: [.gptq, .decoupleq], standard: TensorRule(bits: 8))
     recipe.loss = loss

@@ -237,9 +237,21 @@ final class RowBlock {
   func costs(_ hessian: SolverHessian) -> [Double] {
     var costs = errors(hessian)
     guard let prices else { return costs }
-    for lane in costs.indices {
-      let bits = (0..<columns).reduce(0.0) { $0 + Double(prices.bits[Int(code($1, lane)) + 127]) }
-      costs[lane] += bits * Double(prices.errorPerBit[lane]) / hessian.unit
+    for first in stride(from: 0, to: lanes, by: 8) {
+      var bits = SIMD8<Double>()
+      // A code has at most 11 bits, so that a thousand of them add up exactly.
+      for start in stride(from: 0, to: columns, by: 1024) {
+        var sum = Lanes()
+        for j in start..<min(start + 1024, columns) {
+          let grid = grid(j, first)
+          let value = values.lanes(j * lanes + first)
+          sum += prices.bits(of: (value - grid.offset) * grid.inverse)
+        }
+        for i in 0..<8 { bits[i] += Double(sum[i]) }
+      }
+      for lane in first..<min(first + 8, rows.count) {
+        costs[lane] += bits[lane - first] * Double(prices.errorPerBit[lane]) / hessian.unit
+      }
     }
     return costs
   }
@@ -278,7 +290,7 @@ struct LaneGrid {
   let high: Float
 
   /// Adding and subtracting it rounds |x| < 2^22 to an integer.
-  private static let rounder: Float = 0x1.8p23
+  static let rounder: Float = 0x1.8p23
 
   @inline(__always)
   init(step: RowBlock.Lanes, offset: RowBlock.Lanes, low: Float, high: Float) {

@@ -42,10 +42,13 @@ struct Basis {
     var members = [[Int]](repeating: [], count: groups)
     for j in 0..<columns { members[groupOf[j]].append(j) }
     for (g, members) in members.enumerated() {
-      let part = NumberBuffer<Double>(members.count * columns)  // rows of H
+      // Rows of H, and the codes of their columns.
+      let part = groups == 1 ? hessian.moments : NumberBuffer(members.count * columns)
       let own = NumberBuffer<Double>(members.count * lanes)
       for (i, j) in members.enumerated() {
-        (part.base + i * columns).update(from: hessian.moments.base + j * columns, count: columns)
+        if groups > 1 {
+          (part.base + i * columns).update(from: hessian.moments.base + j * columns, count: columns)
+        }
         (own.base + i * lanes).update(from: codes.base + j * lanes, count: lanes)
       }
       product(

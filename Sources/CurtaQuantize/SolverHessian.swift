@@ -84,4 +84,15 @@ public struct SolverHessian: Sendable {
     self.order = order
     live = diagonal.count { $0 > 0x1p-100 * largest }
   }
+
+  /// The same of H + `ridge` · I. Throws `QuantizeError`.
+  func adding(ridge: Double) throws(QuantizeError) -> SolverHessian {
+    var values = [Double](repeating: 0, count: columns * columns)
+    for (i, row) in order.enumerated() {
+      for (j, column) in order.enumerated() {
+        values[row * columns + column] = moments[i * columns + j] + (i == j ? ridge : 0)
+      }
+    }
+    return try SolverHessian(Hessian(columns: columns, values: values, samples: 1))
+  }
 }

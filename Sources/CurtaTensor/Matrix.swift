@@ -115,3 +115,10 @@ func gemm(
 
 /// The kind of processor that OpenBLAS works for; on another one its sums may round otherwise.
 public var processorOfProducts: String { String(cString: openblas_get_corename()) }
+
+/// The kind of processor that OpenBLAS should work for, where it does not know this one and computes as
+/// on those of 2004, several times slower; nil where it is right.
+public var betterProcessorOfProducts: String? {
+  guard processorOfProducts == "Prescott", let name = curta_blas_kernels() else { return nil }
+  return String(cString: name)
+}

@@ -11,6 +11,7 @@ public func largestMagnitude(_ values: [Float]) -> Float {
 }
 
 /// Natural logarithms of softmax probabilities, [n] nats.
+@inlinable
 public func logSoftmax(_ logits: some Collection<Float>) -> [Double] {
   logSoftmax(logits.map(Double.init))
 }
@@ -32,6 +33,7 @@ public func negativeLogLikelihood(_ logits: some Collection<Float>, target: Int)
 }
 
 /// KL(p‖q) = Σ p (log p − log q) in nats, both given as logits over the same tokens.
+@inlinable
 public func klDivergence(_ p: some Collection<Float>, _ q: some Collection<Float>) -> Double {
   klDivergence(logProbabilities: logSoftmax(p), logSoftmax(q))
 }

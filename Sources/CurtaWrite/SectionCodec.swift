@@ -37,6 +37,7 @@ public enum SectionCodec {
     case .auto:
       var best: (codec: Codec, bytes: [UInt8]) = (.stored, bytes)
       for codec in [Codec.zstd, .lz4] {
+        if codec == .lz4, lz4IsHopeless(bytes, beside: best.bytes.count) { continue }
         if let form = try compress(bytes, codec), form.count < best.bytes.count {
           best = (codec, form)
         }
@@ -57,16 +58,36 @@ public enum SectionCodec {
     return form
   }
 
-  /// One frame with its content size, no checksum, no dictionary and a window of at most 2^20.
+  /// The smaller of a frame with matches and one without any, which for codes is the smaller one and is
+  /// made in no time: where a quick search for matches gives a larger one, there is no thorough search.
   private static func zstd(_ bytes: [UInt8]) throws(WriteError) -> [UInt8] {
+    let plain = try zstd(bytes, literalsOnly)
+    let quick = try zstd(bytes, [(ZSTD_c_compressionLevel, zstdLevel), (ZSTD_c_searchLog, 1)])
+    guard quick.count < plain.count else { return plain }
+    let best = try zstd(bytes, [(ZSTD_c_compressionLevel, zstdLevel)])
+    return best.count < plain.count ? best : plain
+  }
+
+  private typealias Parameters = [(ZSTD_cParameter, Int32)]
+
+  /// Next to no search, and Huffman codes all the same (`ZSTD_c_literalCompressionMode`).
+  private static let literalsOnly: Parameters = [
+    (ZSTD_c_strategy, Int32(ZSTD_fast.rawValue)), (ZSTD_c_hashLog, 6), (ZSTD_c_minMatch, 7),
+    (ZSTD_c_targetLength, 1 << 17), (ZSTD_c_experimentalParam5, 1),
+  ]
+
+  /// One frame with its content size, no checksum, no dictionary and a window of at most 2^20.
+  private static func zstd(
+    _ bytes: [UInt8], _ parameters: Parameters
+  ) throws(WriteError) -> [UInt8] {
     guard let context = ZSTD_createCCtx() else {
       throw .codec(name: "zstd", reason: "out of memory")
     }
     defer { ZSTD_freeCCtx(context) }
     let windowLog = Int32(Limits.window.trailingZeroBitCount)
-    for (parameter, value) in [
-      (ZSTD_c_compressionLevel, zstdLevel), (ZSTD_c_windowLog, windowLog),
-      (ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0), (ZSTD_c_dictIDFlag, 0),
+    for (parameter, value) in parameters + [
+      (ZSTD_c_windowLog, windowLog), (ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0),
+      (ZSTD_c_dictIDFlag, 0),
     ] {
       try check(ZSTD_CCtx_setParameter(context, parameter, value))
     }
@@ -80,6 +101,17 @@ public enum SectionCodec {
     guard ZSTD_isError(result) == 0 else {
       throw .codec(name: "zstd", reason: String(cString: ZSTD_getErrorName(result)))
     }
+  }
+
+  /// Whether the fast lz4 of the first 64 KiB takes over half more than their share of `size`: the slow
+  /// one saves less than that, and takes minutes for millions of codes of few bits.
+  private static func lz4IsHopeless(_ bytes: [UInt8], beside size: Int) -> Bool {
+    let count = min(bytes.count, 1 << 16)
+    var form = [UInt8](repeating: 0, count: Int(LZ4_compressBound(Int32(count))))
+    let fast = bytes.withUnsafeBytes {
+      LZ4_compress_default($0.baseAddress!, &form, Int32(count), Int32(form.count))
+    }
+    return fast > 0 && Double(fast) / Double(count) > 1.5 * Double(size) / Double(bytes.count)
   }
 
   /// One raw block; nil where the library does not take so many bytes.

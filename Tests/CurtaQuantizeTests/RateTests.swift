@@ -48,7 +48,7 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
       codes: [Int8](repeating: 0, count: rows * columns), mantissas: mantissas)
     let block = RowBlock(
       tensor, Matrix(rows: rows, columns: columns, values: weights), hessian, rows: 0..<rows)
-    let (table, errors) = (NumberBuffer<Float>(255), NumberBuffer<Float>(block.lanes))
+    let (table, errors) = (NumberBuffer<Float>(256), NumberBuffer<Float>(block.lanes))
     for (i, bits) in bits.enumerated() { table[i] = bits }
     for (i, error) in errorPerBit.enumerated() { errors[i] = Float(error * hessian.unit) }
     block.prices = RowPrices(bits: table, errorPerBit: errors)
@@ -181,6 +181,24 @@ struct PricedLayer: Decodable, CustomTestStringConvertible {
       }
       #expect(abs(means[0] - means[1] - log2(ratio)) < 0.02)
     }
+  }
+
+  @Test func aRidgeIsPartOfTheMoments() throws {
+    var generator = SeededRandom.announced("ridge")
+    let weights = heavyTailed(70, 40, &generator)
+    var moments = Hessian(columns: 40)
+    try moments.accumulate(rows: mixedInputs(160, 40, &generator))
+    var values = moments.values
+    for i in 0..<40 { values[i * 41] += 0.5 }
+    let ridged = try Hessian(columns: 40, values: values, samples: 1)
+    let quantizer = RateQuantizer(lossPerWeight: 1e-3)
+    let (given, added) = (
+      try quantizer.quantize(
+        weights, ErrorWeight(slope: 1), hessian: SolverHessian(ridged), solvers: []),
+      try quantizer.quantize(
+        weights, ErrorWeight(slope: 1, ridge: 0.5), hessian: SolverHessian(moments), solvers: [])
+    )
+    #expect(given == added)
   }
 
   @Test func raggedShapesAndZerosStayInRange() throws {

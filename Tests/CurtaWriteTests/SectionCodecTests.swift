@@ -83,6 +83,22 @@ func decode(_ codec: Codec, _ bytes: [UInt8], size: Int) -> [UInt8]? {
     }
   }
 
+  /// Codes without an order are no larger than by zstd's thorough search, texts as small as by it.
+  @Test func zstdTakesMatchesOnlyWhereTheyPay() throws {
+    var generator = SeededRandom.announced("matches")
+    let codes = (0..<300_000).map { _ in
+      UInt8((0..<4).reduce(0) { sum, _ in sum + Int.random(in: 0..<5, using: &generator) })
+    }
+    let text = (0..<3000).flatMap { Array("line \($0 % 700), ".utf8) }
+    for (bytes, hasMatches) in [(codes, false), (text, true)] {
+      var frame = [UInt8](repeating: 0, count: ZSTD_compressBound(bytes.count))
+      let size = ZSTD_compress(&frame, frame.count, bytes, bytes.count, 19)
+      let form = try SectionCodec.encode(bytes, .forced(.zstd)).bytes
+      #expect(form.count <= size + 16 && (!hasMatches || form.count * 4 < bytes.count))
+      expectSpecified(form, size: bytes.count)
+    }
+  }
+
   /// A million zeros shrink more than 1024 times with zstd, never so with lz4.
   @Test func ratiosOverTheLimitAreNotWritten() throws {
     let zeros = [UInt8](repeating: 0, count: 1 << 20)

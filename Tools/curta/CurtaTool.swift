@@ -26,4 +26,8 @@ struct CurtaTool: ParsableCommand {
       Bench.self, Inspect.self,
       Verify.self, Plan.self,
     ])
+  static func main() {
+    startWithFastProducts()
+    main(nil)
+  }
 }
