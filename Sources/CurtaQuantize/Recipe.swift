@@ -137,16 +137,18 @@ extension Recipe {
     standard: TensorRule(bits: 6, group: 64),
     rules: [.embedding: TensorRule(bits: 8), .head: TensorRule(bits: 8)])
 
-  /// 4-bit codes in groups of 32; embedding and head in 6 bits.
-  public static let w4 = Recipe(
-    name: "w4",
-    description: "4-bit weights in groups of 32, embedding and head in 6 bits, searched clipping",
-    standard: TensorRule(bits: 4, group: 32),
-    rules: [
-      .embedding: TensorRule(bits: 6, group: 64), .head: TensorRule(bits: 6, group: 64),
-    ])
+  /// 4-bit codes in groups of 32 by the solver that takes least time; embedding and head in 6 bits.
+  /// With a budget each tensor has 3, 4, 5, 6 or 8 bits.
+  public static let w4 = calibrated("w4", [.gptq], "GPTQ")
 
-  /// 4-bit codes that one solver worked on; with a budget each tensor has 3, 4, 5, 6 or 8 bits.
+  /// The size and the speed of `w4` without calibration: for a model whose weights mean nothing, or to
+  /// compare with.
+  public static let rtn4 = Recipe(
+    name: "rtn4",
+    description: "4-bit weights in groups of 32, embedding and head in 6 bits, rounded to nearest",
+    standard: w4.standard, rules: w4.rules)
+
+  /// 4-bit codes that these solvers worked on, whatever `w4` uses.
   public static let gptq = calibrated("gptq", [.gptq], "GPTQ")
   public static let quantease = calibrated(
     "quantease", [.gptq, .quantease], "GPTQ, then QuantEase")
@@ -167,7 +169,7 @@ extension Recipe {
       name: "w2",
       description: "2-bit weights in groups of 32 with offsets, values, output and down in 3 bits,"
         + " embedding and head in 6, all solvers",
-      solvers: Solver.best, standard: TensorRule(bits: 2, group: 32, offsets: true), rules: w4.rules
+      solvers: Solver.best, standard: TensorRule(bits: 2, group: 32, offsets: true), rules: sixBitEnds
     )
     for role in [TensorRole.value, .output, .down] {
       recipe.rules[role] = TensorRule(bits: 3, group: 32)
@@ -176,13 +178,17 @@ extension Recipe {
     return recipe
   }()
 
+  private static let sixBitEnds: [TensorRole: TensorRule] = [
+    .embedding: TensorRule(bits: 6, group: 64), .head: TensorRule(bits: 6, group: 64),
+  ]
+
   private static func calibrated(
     _ name: String, _ solvers: [Solver], _ words: String, bits: Int = 4
   ) -> Recipe {
     var recipe = Recipe(
       name: name,
       description: "\(bits)-bit weights in groups of 32, embedding and head in 6 bits, \(words)",
-      solvers: solvers, standard: TensorRule(bits: bits, group: 32), rules: w4.rules)
+      solvers: solvers, standard: TensorRule(bits: bits, group: 32), rules: sixBitEnds)
     recipe.choices = [3, 4, 5, 6, 8].map { TensorRule(bits: $0, group: 32) }
     return recipe
   }
@@ -224,7 +230,7 @@ extension Recipe {
   }()
 
   public static let builtIn = [
-    w8, w6, w4, gptq, quantease, decoupleq, adaquant, best, w3, w2, flash4, flash3, lpvit, isvit,
+    w8, w6, w4, w3, w2, rtn4, gptq, quantease, decoupleq, adaquant, best, flash4, flash3, lpvit, isvit,
   ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.

@@ -11,7 +11,7 @@ import Foundation
 import Testing
 
 @Suite struct ConversionTests {
-  @Test(arguments: ["w8", "w4"])
+  @Test(arguments: ["w8", "rtn4"])
   func thePlanIsWhatComes(recipe: String) throws {
     try withTemporaryFolder { folder in
       let source = try TinyCheckpoint().write(to: folder)
@@ -47,7 +47,7 @@ import Testing
   @Test func theSameSourceGivesTheSameBytes() throws {
     try withTemporaryFolder { folder in
       let source = try TinyCheckpoint().write(to: folder)
-      let conversion = Conversion(source: source, recipe: .w4)
+      let conversion = Conversion(source: source, recipe: .rtn4)
       let outputs = ["a", "b"].map { folder.appendingPathComponent($0 + ".curta") }
       for output in outputs { _ = try conversion.run(to: output.path) }
       #expect(try Data(contentsOf: outputs[0]) == Data(contentsOf: outputs[1]))

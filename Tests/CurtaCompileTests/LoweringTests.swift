@@ -51,7 +51,7 @@ private func withFile(
 
   @Test(
     arguments: shapes.indices,
-    ["w8", "w6", "w4", "gptq", "adaquant", "w2", "flash4", "lpvit", "isvit"])
+    ["w8", "w6", "rtn4", "gptq", "adaquant", "w2", "flash4", "lpvit", "isvit"])
   func theReaderTakesIt(shape: Int, recipe: String) throws {
     // The search of isvit takes minutes without optimization: one layer will do.
     guard recipe != "isvit" || LoweringTests.shapes[shape].layers == 1 else { return }
@@ -102,14 +102,14 @@ private func withFile(
 
   @Test func aTiedHeadIsTheEmbedding() throws {
     var tiny = TinyCheckpoint()
-    let tied = try contents(tiny, .w4)
+    let tied = try contents(tiny, .rtn4)
     guard case .logits(_, let weight, _)? = tied.program.ops.last else {
       Issue.record("the last op is not logits")
       return
     }
     #expect(tied.tensors[weight].name == "embedding")
     tiny.tiedHead = false
-    let own = try contents(tiny, .w4)
+    let own = try contents(tiny, .rtn4)
     guard case .logits(_, let head, _)? = own.program.ops.last else {
       Issue.record("the last op is not logits")
       return

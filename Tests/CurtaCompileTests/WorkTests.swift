@@ -71,7 +71,7 @@ private func message(_ body: () throws -> Void) -> String {
 
 @Suite struct KeptPartsTests {
   /// As if cut off behind each layer: later parts are not there, those that are are not made again.
-  @Test(arguments: ["w4", "gptq", "lpvit"], [true, false])
+  @Test(arguments: ["rtn4", "gptq", "lpvit"], [true, false])
   func whatWasCutOffGoesOn(recipe: String, tied: Bool) throws {
     try withTemporaryFolder { folder in
       let bench = try Bench(folder, tied: tied)
@@ -262,11 +262,11 @@ private func message(_ body: () throws -> Void) -> String {
     return try Data(contentsOf: URL(fileURLWithPath: bench.path("merged")))
   }
 
-  @Test(arguments: ["w4", "gptq", "lpvit"], [true, false])
+  @Test(arguments: ["rtn4", "gptq", "lpvit"], [true, false])
   func shardsAreTheWhole(recipe: String, tied: Bool) throws {
     try withTemporaryFolder { folder in
       let bench = try Bench(folder, tied: tied)
-      let statistics = recipe == "w4" ? nil : try bench.statistics()
+      let statistics = recipe == "rtn4" ? nil : try bench.statistics()
       let whole = try bench.run(recipe) { $0.statistics = statistics }.bytes
       for cut in [[0...3], [0...1, 2...3], [0...0, 1...2, 3...3]] {
         for (i, layers) in cut.enumerated() {
@@ -284,10 +284,10 @@ private func message(_ body: () throws -> Void) -> String {
     try withTemporaryFolder { folder in
       let (bench, other) = (try Bench(folder), try Bench(folder, seed: 2))
       for (name, layers) in [("a", 0...1), ("b", 2...3), ("c", 1...2), ("d", 3...3)] {
-        try bench.run("w4", to: name) { $0.layers = layers }
+        try bench.run("rtn4", to: name) { $0.layers = layers }
       }
       try bench.run("w6", to: "recipe") { $0.layers = 2...3 }
-      try other.run("w4", to: "model") { $0.layers = 2...3 }
+      try other.run("rtn4", to: "model") { $0.layers = 2...3 }
       func problem(_ parts: [String]) -> String { message { _ = try merged(bench, parts) } }
       #expect(problem(["a"]).contains("missing: layers 2..3 of 4"))
       #expect(problem(["b"]).contains("missing: layers 0..1 of 4"))
@@ -300,7 +300,7 @@ private func message(_ body: () throws -> Void) -> String {
       #expect(problem(["a", "x"]).contains("no such file"))
       #expect(
         problem(["a", "checkpoint-1-true/model.bin"]).contains("not a file of the converter"))
-      try bench.run("w4") { $0.keep = bench.path("keep") }
+      try bench.run("rtn4") { $0.keep = bench.path("keep") }
       let kept = try bench.parts(bench.path("keep"))[0]
       #expect(message { _ = try mergeParts([kept], to: bench.path("x")) }.contains("--keep"))
       #expect(
@@ -318,7 +318,7 @@ private func message(_ body: () throws -> Void) -> String {
     try withTemporaryFolder { folder in
       let bench = try Bench(folder)
       #expect(message { try bench.run("gptq") { $0.layers = 0...1 } }.contains("curta calibrate"))
-      #expect(message { try bench.run("w4") { $0.layers = 2...4 } }.contains("the model has 4"))
+      #expect(message { try bench.run("rtn4") { $0.layers = 2...4 } }.contains("the model has 4"))
     }
   }
 

@@ -51,9 +51,9 @@ import Testing
   /// Weights with outliers, and those that are two factors or have two added to them.
   @Test(arguments: [false, true])
   func modifiedIntegersFollowTheSimulation(isCalibrated: Bool) throws {
-    let plain = try evaluate(.w4) { $0.simulate = true }
+    let plain = try evaluate(.rtn4) { $0.simulate = true }
     func recipe(_ change: (inout Recipe) -> Void) -> Recipe {
-      var recipe = Recipe.w4
+      var recipe = Recipe.rtn4
       if isCalibrated { recipe.solvers = [.gptq] }
       change(&recipe)
       return recipe
@@ -83,7 +83,7 @@ import Testing
     let last = try evaluate(.w8) { $0.documents = .last(1) }
     #expect(last.documents == 1)
     // The reference does not hang on the recipe.
-    let coarse = try evaluate(.w4)
+    let coarse = try evaluate(.rtn4)
     #expect(coarse.referencePerplexity == whole.referencePerplexity)
     #expect(coarse.klMean > whole.klMean)
   }

@@ -84,7 +84,7 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
 
   @Test func stepsAndThreadsDoNotMatter() throws {
     try withTemporaryFolder { folder in
-      let converted = try Converted(TinyCheckpoint(), .w4, in: folder)
+      let converted = try Converted(TinyCheckpoint(), .rtn4, in: folder)
       let once = try integerLogits(converted.path, someTokens, chunk: 40)
       for (chunk, threads) in [(1, 1), (7, 2), (64, 3)] as [(Int, UInt32)] {
         #expect(

@@ -74,14 +74,14 @@ import Testing
   @Test(arguments: TinyVision.all)
   func everyArrangementConvertsInEveryRecipe(tiny: TinyVision) throws {
     let weights = tiny.weights(seed: 2)
-    var (outliers, factors, added) = (Recipe.w4, Recipe.gptq, Recipe.w4)
+    var (outliers, factors, added) = (Recipe.rtn4, Recipe.gptq, Recipe.rtn4)
     outliers.outliers = .residual(0.02)
     factors.choices = []
     factors.lowRank = LowRankRule(share: 0.5, keepsBase: false)
     added.lowRank = LowRankRule(share: 0.5, keepsBase: true)
     // The search of isvit takes minutes without optimization: one arrangement will do.
     let searched = tiny.name == TinyVision.all[0].name ? [Recipe.isvit] : []
-    for recipe in [Recipe.w8, .w6, .w4, .gptq, .lpvit, outliers, factors, added] + searched {
+    for recipe in [Recipe.w8, .w6, .rtn4, .gptq, .lpvit, outliers, factors, added] + searched {
       try withFile(weights, recipe) { path in _ = try ImageModel(path) }
     }
   }

@@ -29,6 +29,15 @@ import Testing
     #expect(w4.rule(for: .bias) == TensorRule(bits: 16))
   }
 
+  /// Recipes of like bits are as large, calibrated or not; only those that round need nothing to look at.
+  @Test func fourBitsAreTheSameSize() {
+    for recipe in [Recipe.rtn4, .gptq, .quantease, .decoupleq, .adaquant, .best, .isvit] {
+      for role in TensorRole.allCases { #expect(recipe.rule(for: role) == Recipe.w4.rule(for: role)) }
+    }
+    #expect(
+      Recipe.builtIn.filter { !$0.isCalibrated }.map(\.name) == ["w8", "w6", "rtn4"])
+  }
+
   @Test func recipesSurviveJSON() throws {
     for recipe in Recipe.builtIn {
       let json = try JSONEncoder().encode(recipe)
@@ -41,7 +50,7 @@ import Testing
       #expect(try Recipe.parse(json, source: "outliers") == recipe)
     }
     for keepsBase in [true, false] {
-      var recipe = Recipe.w4
+      var recipe = Recipe.rtn4
       recipe.lowRank = LowRankRule(share: 0.25, keepsBase: keepsBase)
       let json = try JSONEncoder().encode(recipe)
       #expect(try Recipe.parse(json, source: "factors") == recipe)
@@ -52,7 +61,7 @@ import Testing
   @Test func outliersBelongToTheLayers() throws {
     var generator = SeededRandom.announced("recipe with outliers")
     let weights = heavyTailed(40, 130, &generator)
-    var recipe = Recipe.w4
+    var recipe = Recipe.rtn4
     recipe.rules[.down] = TensorRule(bits: 16)
     recipe.rules[.up] = TensorRule(bits: 3)
     recipe.outliers = .columns(0.02)

@@ -24,12 +24,12 @@ import Testing
     try withTemporaryFolder { folder in
       let source = try TinyCheckpoint().write(to: folder)
       let path = folder.appendingPathComponent("tiny.curta").path
-      let plan = try Tool.run("convert", source, "--recipe", "w4", "--dry-run", "--json")
+      let plan = try Tool.run("convert", source, "--recipe", "rtn4", "--dry-run", "--json")
       #expect(plan.status == 0)
       #expect(!FileManager.default.fileExists(atPath: path))
       for codec in ["auto", "stored", "zstd", "lz4"] {
         let result = try Tool.run(
-          "convert", source, "-o", path, "--recipe", "w4", "--codec", codec, "--json",
+          "convert", source, "-o", path, "--recipe", "rtn4", "--codec", codec, "--json",
           "--progress", "always")
         #expect(result.status == 0)
         #expect(result.errors.contains("100 %") || result.errors.contains("90 %"))
@@ -37,7 +37,7 @@ import Testing
         #expect(result.json["file_bytes"] as? Int == size)
         #expect(
           result.json["tensor_decoded_bytes"] as? Int == plan.json["tensor_bytes"] as? Int)
-        #expect(result.json["recipe"] as? String == "w4")
+        #expect(result.json["recipe"] as? String == "rtn4")
         let codecs = (result.json["tensors"] as? [[String: Any]] ?? [])
           .flatMap { $0["codecs"] as? [String] ?? [] }
         if codec == "stored" { #expect(Set(codecs) == ["stored"]) }
@@ -143,7 +143,7 @@ import Testing
   }
 
   @Test func inspectAndPlanAgree() throws {
-    try withModel(recipe: "w4") { path, _ in
+    try withModel(recipe: "rtn4") { path, _ in
       let whole = try Tool.run("inspect", path, "--json")
       #expect(whole.status == 0)
       let program = whole.json["program"] as? [String: Any] ?? [:]
@@ -156,7 +156,7 @@ import Testing
       let only = try Tool.run("inspect", path, "--sections", "--json")
       #expect(only.json["sections"] != nil && only.json["tensors"] == nil)
       #expect(try Tool.run("inspect", path, "--program").output.contains("cache_append"))
-      #expect(try Tool.run("inspect", path, "--metadata").output.contains("recipe = w4\n"))
+      #expect(try Tool.run("inspect", path, "--metadata").output.contains("recipe = rtn4\n"))
     }
   }
 }

@@ -44,7 +44,7 @@ import Testing
     try withTemporaryFolder { folder in
       let source = try TinyVisionFolder.write(to: folder)
       let path = folder.appendingPathComponent("tiny.curta").path
-      for recipe in ["w8", "w6", "w4"] {
+      for recipe in ["w8", "w6", "rtn4"] {
         let plan = try Tool.run("convert", source, "--recipe", recipe, "--dry-run", "--json")
         let result = try Tool.run("convert", source, "-o", path, "--recipe", recipe, "--json")
         #expect(plan.status == 0 && result.status == 0, "\(plan.errors)\(result.errors)")

@@ -136,8 +136,8 @@ import Testing
       let flags = ["convert", source, "-o", folder.path + "/x", "--recipe"]
       let alone = try Tool.run(flags + ["gptq", "--layers", "0..0"])
       #expect(alone.status == 1 && alone.errors.contains("curta calibrate"))
-      #expect(try Tool.run(flags + ["w4", "--layers", "1..0"]).status == 64)
-      let outside = try Tool.run(flags + ["w4", "--layers", "0..2"])
+      #expect(try Tool.run(flags + ["rtn4", "--layers", "1..0"]).status == 64)
+      let outside = try Tool.run(flags + ["rtn4", "--layers", "0..2"])
       #expect(outside.status == 1 && outside.errors.contains("the model has 2"))
       let both = try Tool.run(flags + ["gptq", "--statistics", source, "--calibration", source])
       #expect(both.status == 64)

@@ -14,8 +14,8 @@ struct Merge: ParsableCommand {
       have the same kind of processor.
 
       EXAMPLE:
-        curta convert model -o a.part --recipe w4 --layers 0..3
-        curta convert model -o b.part --recipe w4 --layers 4..7
+        curta convert model -o a.part --recipe w6 --layers 0..3
+        curta convert model -o b.part --recipe w6 --layers 4..7
         curta merge a.part b.part -o model.curta
       """)
 
