@@ -169,8 +169,8 @@ extension Recipe {
       name: "w2",
       description: "2-bit weights in groups of 32 with offsets, values, output and down in 3 bits,"
         + " embedding and head in 6, all solvers",
-      solvers: Solver.best, standard: TensorRule(bits: 2, group: 32, offsets: true), rules: sixBitEnds
-    )
+      solvers: Solver.best, standard: TensorRule(bits: 2, group: 32, offsets: true),
+      rules: sixBitEnds)
     for role in [TensorRole.value, .output, .down] {
       recipe.rules[role] = TensorRule(bits: 3, group: 32)
     }
@@ -230,7 +230,8 @@ extension Recipe {
   }()
 
   public static let builtIn = [
-    w8, w6, w4, w3, w2, rtn4, gptq, quantease, decoupleq, adaquant, best, flash4, flash3, lpvit, isvit,
+    w8, w6, w4, w3, w2, rtn4, gptq, quantease, decoupleq, adaquant, best, flash4, flash3, lpvit,
+    isvit,
   ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.

@@ -32,10 +32,11 @@ import Testing
   /// Recipes of like bits are as large, calibrated or not; only those that round need nothing to look at.
   @Test func fourBitsAreTheSameSize() {
     for recipe in [Recipe.rtn4, .gptq, .quantease, .decoupleq, .adaquant, .best, .isvit] {
-      for role in TensorRole.allCases { #expect(recipe.rule(for: role) == Recipe.w4.rule(for: role)) }
+      for role in TensorRole.allCases {
+        #expect(recipe.rule(for: role) == Recipe.w4.rule(for: role))
+      }
     }
-    #expect(
-      Recipe.builtIn.filter { !$0.isCalibrated }.map(\.name) == ["w8", "w6", "rtn4"])
+    #expect(Recipe.builtIn.filter { !$0.isCalibrated }.map(\.name) == ["w8", "w6", "rtn4"])
   }
 
   @Test func recipesSurviveJSON() throws {

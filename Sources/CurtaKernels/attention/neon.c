@@ -6,36 +6,20 @@
 #if defined(__aarch64__)
 #include "../arithmetic.h"
 #include "../neon.h"
+#include "../unroll.h"
 
-/// Sum of q * k; an int16 lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
-static inline int32_t dot(const int8_t *q, const int8_t *k, uint32_t width) {
-  int32x4_t lanes = vdupq_n_s32(0);
-  uint32_t i = 0;
-  for (; width - i >= 16; i += 16) {
-    const int8x16_t x = vld1q_s8(q + i), y = vld1q_s8(k + i);
-    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
-    lanes = vpadalq_s16(lanes, vmlal_high_s8(low, x, y));
-  }
-  if (width - i >= 8) {
-    lanes = vpadalq_s16(lanes, vmull_s8(vld1_s8(q + i), vld1_s8(k + i)));
-    i += 8;
-  }
-  int32_t sum = vaddvq_s32(lanes);
-  for (; i < width; i++)
-    sum += q[i] * k[i];
-  return sum;
+#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
+
+/// An int16 lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
+CURTA_NEON_INLINE int32x4_t sixteen(int32x4_t dot, int8x16_t x, int8x16_t y) {
+  return vpadalq_s16(dot, vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(y)), x, y));
 }
 
-/// The scores of one query.
-static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n, int32_t *a) {
-  for (uint32_t j = 0; j < n; j++)
-    a[j] = dot(q, k + (size_t)j * width, width);
-}
+#include "neon_scores.h"
 
 void curta_scores__neon(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,
                         uint32_t width, uint32_t n, int32_t *a, size_t a_stride) {
-  for (uint32_t r = 0; r < rows; r++)
-    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
+  all_scores(q, q_stride, rows, k, width, n, a, a_stride);
 }
 
 int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
@@ -139,21 +123,32 @@ void curta_narrow_weights__neon(const uint32_t *u, const curta_scale *v, uint32_
   curta_narrow_weights__scalar(u + j, v + j, n - j, least, s, c + j);
 }
 
-/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of o; eights is constant. n <= 512:
-/// a lane's sum is at most 512 * 32767 * 127 = 2 130 641 408 < 2^31.
-static inline __attribute__((always_inline)) void add_columns(const int16_t *c, const int8_t *v,
-                                                              uint32_t width, uint32_t n,
-                                                              uint32_t eights, int64_t *o) {
+/// Adds eight products of a weight, which all lanes of c hold.
+CURTA_NEON_INLINE void add_eight(int32x4_t *lanes, int16x8_t row, int16x8_t c) {
+  lanes[0] = vmlal_s16(lanes[0], vget_low_s16(row), vget_low_s16(c));
+  lanes[1] = vmlal_high_s16(lanes[1], row, c);
+}
+
+/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of o; eights is a constant, 1 or
+/// even. n <= 512: a lane's sum is at most 512 * 32767 * 127 = 2 130 641 408 < 2^31.
+CURTA_NEON_INLINE void add_columns(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
+                                   uint32_t eights, int64_t *o) {
   int32x4_t lanes[16];
-  for (uint32_t i = 0; i < 2 * eights; i++)
-    lanes[i] = vdupq_n_s32(0);
-  for (uint32_t j = 0; j < n; j++)
-    for (uint32_t i = 0; i < eights; i++) {
-      const int16x8_t row = vmovl_s8(vld1_s8(v + (size_t)j * width + 8 * i));
-      lanes[2 * i] = vmlal_n_s16(lanes[2 * i], vget_low_s16(row), c[j]);
-      lanes[2 * i + 1] = vmlal_high_n_s16(lanes[2 * i + 1], row, c[j]);
-    }
-  for (uint32_t i = 0; i < 2 * eights; i++) {
+  CURTA_UNROLL for (uint32_t i = 0; i < 2 * eights; i++) lanes[i] = vdupq_n_s32(0);
+  for (uint32_t j = 0; j < n; j++) {
+    const int8_t *row = v + (size_t)j * width;
+    int16x8_t weight = vdupq_n_s16(c[j]);
+    __asm__("" : "+w"(weight)); // else clang 21 sees equal halves and takes EXT, SMLAL for SMLAL2
+    if (eights == 1)
+      add_eight(lanes, vmovl_s8(vld1_s8(row)), weight);
+    else
+      CURTA_UNROLL for (uint32_t i = 0; i < eights; i += 2) {
+        const int8x16_t x = vld1q_s8(row + 8 * i);
+        add_eight(lanes + 2 * i, vmovl_s8(vget_low_s8(x)), weight);
+        add_eight(lanes + 2 * i + 2, vmovl_high_s8(x), weight);
+      }
+  }
+  CURTA_UNROLL for (uint32_t i = 0; i < 2 * eights; i++) {
     vst1q_s64(o + 4 * i, vaddw_s32(vld1q_s64(o + 4 * i), vget_low_s32(lanes[i])));
     vst1q_s64(o + 4 * i + 2, vaddw_high_s32(vld1q_s64(o + 4 * i + 2), lanes[i]));
   }
@@ -169,6 +164,8 @@ void curta_weighted_sum__neon(const int16_t *c, const int8_t *v, uint32_t width,
     uint32_t i = 0;
     for (; width - i >= 64; i += 64)
       add_columns(c + j, row + i, width, rows, 8, o + i);
+    for (; width - i >= 32; i += 32)
+      add_columns(c + j, row + i, width, rows, 4, o + i);
     for (; width - i >= 16; i += 16)
       add_columns(c + j, row + i, width, rows, 2, o + i);
     for (; width - i >= 8; i += 8)

@@ -44,17 +44,18 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
 CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q,
                                  const uint16_t *places, size_t b, uint32_t count, uint32_t rows,
                                  uint32_t tokens, int32x4_t *dots) {
-  for (size_t j = 0; j < 2 * (size_t)count; j++) { // 16 codes
-    const size_t i = (b * 2 + j) * 16;
-    const size_t at = places ? places[b + j / 2] * (size_t)32 + j % 2 * 16 : i;
-    int8x16_t c[2];
-    EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
-    EACH_TOKEN {
-      const int8x16_t x = vld1q_s8(q[t] + at);
-      EACH_ROW {
-        const int16x8_t low = vmull_s8(vget_low_s8(c[r]), vget_low_s8(x));
-        int32x4_t *dot = &dots[r * tokens + t];
-        *dot = vpadalq_s16(*dot, vmlal_high_s8(low, c[r], x));
+  for (size_t j = 0; j < count; j++) {
+    const size_t i = b + j, at = (places ? places[i] : i) * 32;
+    CURTA_UNROLL for (size_t half = 0; half < 32; half += 16) {
+      int8x16_t c[2];
+      EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i * 32 + half));
+      EACH_TOKEN {
+        const int8x16_t x = vld1q_s8(q[t] + at + half);
+        EACH_ROW {
+          const int16x8_t low = vmull_s8(vget_low_s8(c[r]), vget_low_s8(x));
+          int32x4_t *dot = &dots[r * tokens + t];
+          *dot = vpadalq_s16(*dot, vmlal_high_s8(low, c[r], x));
+        }
       }
     }
   }
@@ -66,7 +67,7 @@ void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, ui
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                  void *scratch) {
   (void)scratch;
-  static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, 0};
+  static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
@@ -74,7 +75,7 @@ void curta_product_bytes__neon(const curta_weight *w, const curta_codes *x, uint
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
   (void)scratch;
-  static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, 0};
+  static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 

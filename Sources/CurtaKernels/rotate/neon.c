@@ -5,6 +5,9 @@
 
 #if defined(__aarch64__)
 #include "../neon.h"
+#include "../unroll.h"
+
+#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
 
 /// (a, b) turned by the angle with cosine c and sine s in Q15.
 static inline int32x4x2_t turned(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t s) {
@@ -55,23 +58,68 @@ static inline int32x4x2_t hadamard4(int32x4_t a, int32x4_t b) {
   return result;
 }
 
+/// a + b and a - b in place.
+CURTA_NEON_INLINE void butterfly(int32x4_t *a, int32x4_t *b) {
+  const int32x4_t sum = vaddq_s32(*a, *b);
+  *b = vsubq_s32(*a, *b);
+  *a = sum;
+}
+
+/// A transform of 4 * count numbers in registers; count is 2, 4 or 8, a constant.
+CURTA_NEON_INLINE void transform(int32_t *y, uint32_t count) {
+  int32x4_t x[8];
+  CURTA_UNROLL for (uint32_t i = 0; i < count; i += 2) {
+    const int32x4x2_t two = hadamard4(vld1q_s32(y + 4 * i), vld1q_s32(y + 4 * i + 4));
+    x[i] = two.val[0];
+    x[i + 1] = two.val[1];
+  }
+  CURTA_UNROLL for (uint32_t half = 1; half < count; half *= 2)
+      CURTA_UNROLL for (uint32_t i = 0; i < count; i++) if ((i & half) == 0)
+          butterfly(&x[i], &x[i + half]);
+  CURTA_UNROLL for (uint32_t i = 0; i < count; i++) vst1q_s32(y + 4 * i, x[i]);
+}
+
+/// Two stages at once: butterflies at distances of `part` and of 2 * part.
+static void two_stages(int32_t *y, uint32_t n, uint32_t part) {
+  for (uint32_t i = 0; i < n; i += 4 * part)
+    for (uint32_t j = i; j < i + part; j += 4) {
+      int32x4_t x[4];
+      CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) x[k] = vld1q_s32(y + j + k * part);
+      butterfly(&x[0], &x[1]);
+      butterfly(&x[2], &x[3]);
+      butterfly(&x[0], &x[2]);
+      butterfly(&x[1], &x[3]);
+      CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) vst1q_s32(y + j + k * part, x[k]);
+    }
+}
+
 void curta_hadamard__neon(int32_t *y, uint32_t n) {
-  if (n < 8) {
+  switch (n) {
+  case 1:
+  case 2:
+  case 4:
     curta_hadamard__scalar(y, n);
     return;
+  case 8:
+    transform(y, 2);
+    return;
+  case 16:
+    transform(y, 4);
+    return;
+  default:
+    for (uint32_t i = 0; i < n; i += 32)
+      transform(y + i, 8);
   }
-  for (uint32_t i = 0; i < n; i += 8) {
-    const int32x4x2_t ab = hadamard4(vld1q_s32(y + i), vld1q_s32(y + i + 4));
-    vst1q_s32(y + i, ab.val[0]);
-    vst1q_s32(y + i + 4, ab.val[1]);
-  }
-  for (uint32_t half = 4; half < n; half *= 2)
-    for (uint32_t i = 0; i < n; i += 2 * half)
-      for (uint32_t j = i; j < i + half; j += 4) {
-        const int32x4_t a = vld1q_s32(y + j), b = vld1q_s32(y + j + half);
-        vst1q_s32(y + j, vaddq_s32(a, b));
-        vst1q_s32(y + j + half, vsubq_s32(a, b));
-      }
+  uint32_t part = 32;
+  for (; 4 * part <= n; part *= 4)
+    two_stages(y, n, part);
+  if (part < n)
+    for (uint32_t j = 0; j < part; j += 4) {
+      int32x4_t a = vld1q_s32(y + j), b = vld1q_s32(y + part + j);
+      butterfly(&a, &b);
+      vst1q_s32(y + j, a);
+      vst1q_s32(y + part + j, b);
+    }
 }
 
 #endif
