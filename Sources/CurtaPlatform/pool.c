@@ -2,15 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A thread looks for the next round for a moment before it sleeps: an op of a small model takes
-// microseconds, to wake a thread tens of them.
+// microseconds, to wake a thread tens of them. While it looks it lets others run: the one that it
+// waits for may have been woken on the same processor.
 
 #include "curta_platform.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LOOKS = 4000 }; // some 0.1 ms
+enum { LOOKS = 4000, LOOKS_ALONE = 500 };
 
 typedef struct {
   curta_pool *pool;
@@ -32,7 +34,12 @@ struct curta_pool {
   worker workers[];
 };
 
-static void pause_a_moment(void) {
+/// Between two looks, the i-th of which was just taken.
+static void pause_a_moment(int i) {
+  if (i >= LOOKS_ALONE && i % 32 == 0) {
+    sched_yield();
+    return;
+  }
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__) || defined(__ARM_ARCH_7A__)
@@ -59,7 +66,7 @@ static void *work(void *argument) {
   curta_pool *pool = self->pool;
   for (uint32_t seen = 0;; seen++) {
     for (int i = 0; i < LOOKS && !has_news(pool, seen); i++)
-      pause_a_moment();
+      pause_a_moment(i);
     if (!has_news(pool, seen)) {
       pthread_mutex_lock(&pool->lock);
       while (!has_news(pool, seen))
@@ -127,7 +134,7 @@ void curta_pool_run(void *context, curta_task_function task, void *argument, uin
   pthread_mutex_unlock(&pool->lock);
   run_parts(pool, 0);
   for (int i = 0; i < LOOKS && !is_finished(pool); i++)
-    pause_a_moment();
+    pause_a_moment(i);
   if (is_finished(pool))
     return;
   pthread_mutex_lock(&pool->lock);
