@@ -30,21 +30,16 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
-CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q,
-                                 const uint16_t *places, size_t b, uint32_t count, uint32_t rows,
-                                 uint32_t tokens, int32x4_t *dots) {
-  for (size_t j = 0; j < count; j++) {
-    const size_t i = b + j, at = (places ? places[i] : i) * 32;
-    CURTA_UNROLL for (size_t half = 0; half < 32; half += 16) {
-      int8x16_t c[2];
-      EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i * 32 + half));
-      EACH_TOKEN {
-        const int8x16_t x = vld1q_s8(q[t] + at + half);
-        EACH_ROW {
-          int32x4_t *dot = &dots[r * tokens + t];
-          *dot = vdotq_s32(*dot, c[r], x);
-        }
-      }
+/// 16 codes of each row and token, those of the rows from i on, of the tokens from `at` on.
+CURTA_NEON_INLINE void sixteen(const uint8_t *const *row, size_t i, const int8_t *const *q,
+                               size_t at, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
+  int8x16_t c[2];
+  EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
+  EACH_TOKEN {
+    const int8x16_t x = vld1q_s8(q[t] + at);
+    EACH_ROW {
+      int32x4_t *dot = &dots[r * tokens + t];
+      *dot = vdotq_s32(*dot, c[r], x);
     }
   }
 }
