@@ -4,6 +4,7 @@
 import CCalibrationText
 import CurtaFormat
 import CurtaImport
+import CurtaQuantize
 
 /// What a calibrated conversion looks at; nil parts are replaced by what the converter brings.
 public struct CalibrationInput: Sendable {
@@ -62,6 +63,19 @@ enum CalibrationText {
     }
     let count = min(pieces.count, max(1, input.tokens / length))
     return (0..<count).map { pieces[$0 * pieces.count / count] }
+  }
+
+  /// What a user should know of the texts that a conversion looks at: that there are none.
+  static func notes(
+    _ checkpoint: Checkpoint, _ recipe: Recipe, _ work: ConversionWork
+  ) throws -> [String] {
+    guard recipe.isCalibrated, work.statistics == nil,
+      try tokenizerSection(of: checkpoint).isEmpty
+    else { return [] }
+    return [
+      "the checkpoint has no tokenizer: recipe \(recipe.name) was calibrated on pseudo-random tokens;"
+        + " name one with --tokenizer to calibrate on text"
+    ]
   }
 
   private static func random(_ vocabulary: Int, count: Int, length: Int) -> [[Int32]] {

@@ -117,7 +117,7 @@ public struct Conversion: Sendable {
     return ConversionReport(
       sizes: sizes, recipe: recipe.name, parameters: checkpoint.source.parameterCount,
       float32Bytes: checkpoint.floatBytes, times: clock.finish(), chatNote: checkpoint.chat.note,
-      notes: work.notes)
+      notes: try CalibrationText.notes(checkpoint, recipe, work) + work.notes)
   }
 
   /// Writes a file, or a part of one. Throws `WriteError`, or what `check` throws.

@@ -20,6 +20,19 @@ import Testing
     }
   }
 
+  /// Without a tokenizer there is no text to calibrate on, which is told.
+  @Test(arguments: ["w4", "rtn4"])
+  func whatWasCalibratedOnIsTold(recipe: String) throws {
+    try withTemporaryFolder { folder in
+      let source = try TinyCheckpoint().write(to: folder, tokenizer: false)
+      let result = try Tool.run(
+        "convert", source, "-o", folder.path + "/tiny.curta", "--recipe", recipe,
+        "--calibration-size", "64")
+      #expect(result.status == 0)
+      #expect(result.errors.contains("note: the checkpoint has no tokenizer") == (recipe == "w4"))
+    }
+  }
+
   @Test func convertReportsSizes() throws {
     try withTemporaryFolder { folder in
       let source = try TinyCheckpoint().write(to: folder)
