@@ -32,5 +32,9 @@ status 64 nothing
 printf 'what: x\ncommand: exit 3\nvalue: exit status\nbound: == 0\n' >"$work/planted/exits.figure"
 status 1 exits
 grep -q MISSED "$work/output"
+mkdir "$work/again"
+cp "$work/planted/holds.figure" "$work/again"
+status 64 holds
+grep -q 'two figures are named holds' "$work/output"
 Tools/figures --list >"$work/list"
 echo "$(wc -l <"$work/list") figures read, verdicts right"
