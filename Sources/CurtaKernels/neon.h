@@ -7,6 +7,24 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
+/// Attributes of functions; a file for SDOT, of ARMv8.2, defines CURTA_NEON_SDOT before.
+#if defined(CURTA_NEON_SDOT)
+#define CURTA_NEON __attribute__((target("arch=armv8.2-a+dotprod")))
+#else
+#define CURTA_NEON
+#endif
+#define CURTA_NEON_INLINE CURTA_NEON static inline __attribute__((always_inline))
+
+/// Adds the products of 16 codes within 127 to the int32 lanes of dot. Without SDOT an int16 lane
+/// takes two of them, 2 * 127 * 127 = 32258 < 2^15.
+CURTA_NEON_INLINE int32x4_t sixteen(int32x4_t dot, int8x16_t x, int8x16_t y) {
+#if defined(CURTA_NEON_SDOT)
+  return vdotq_s32(dot, x, y);
+#else
+  return vpadalq_s16(dot, vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(y)), x, y));
+#endif
+}
+
 /// The 16 codes of the low and of the high half of a block of nibbles.
 static inline __attribute__((always_inline)) int8x16x2_t unpacked(const uint8_t *block) {
   const int8x16_t c = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(block), vdupq_n_u8(0x88)));

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LOOKS = 4000, LOOKS_ALONE = 500 };
+enum { LOOKS = 4000, LOOKS_ALONE = 500 }; // some 0.1 ms; how many before it lets others run
 
 typedef struct {
   curta_pool *pool;

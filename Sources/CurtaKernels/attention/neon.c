@@ -7,14 +7,6 @@
 #include "../arithmetic.h"
 #include "../neon.h"
 #include "../unroll.h"
-
-#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
-
-/// An int16 lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
-CURTA_NEON_INLINE int32x4_t sixteen(int32x4_t dot, int8x16_t x, int8x16_t y) {
-  return vpadalq_s16(dot, vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(y)), x, y));
-}
-
 #include "neon_scores.h"
 
 void curta_scores__neon(const int8_t *q, size_t q_stride, uint32_t rows, const int8_t *k,

@@ -1,8 +1,5 @@
-// Attention scores on aarch64, from the products that the including file defines.
+// Attention scores on aarch64, with SDOT or without as neon.h is included.
 // SPDX-License-Identifier: Apache-2.0
-//
-// Before: CURTA_NEON_INLINE, the attributes of an inlined function, and
-//   sixteen(dot, x, y): adds the products of 16 codes to the int32 lanes of dot.
 
 #ifndef CURTA_NEON_SCORES_H
 #define CURTA_NEON_SCORES_H

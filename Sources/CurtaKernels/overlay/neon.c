@@ -10,8 +10,6 @@
 #if defined(__aarch64__)
 #include "../neon.h"
 
-#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
-
 enum { TOKENS = CURTA_TURNED_TOKENS };
 
 void curta_turn_codes__neon(const int8_t *q, size_t stride, uint32_t rows, uint32_t columns,

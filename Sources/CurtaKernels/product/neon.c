@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // nibbles: a lane takes 4 products of a block, 8 blocks: 32 * 8 * 127 = 32512 < 2^15.
-// bytes: a lane takes two products, 2 * 127 * 127 = 32258 < 2^15.
 
 #include "../kernels.h"
 #include "tiled.h"
@@ -10,8 +9,6 @@
 #if defined(__aarch64__)
 #include "../neon.h"
 
-#define CURTA_NEON
-#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
 #define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
 
@@ -38,21 +35,6 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   EACH_ROW EACH_TOKEN {
     const uint32_t at = r * tokens + t;
     dots[at] = vpadalq_s16(dots[at], steps[at]);
-  }
-}
-
-/// 16 codes of each row and token, those of the rows from i on, of the tokens from `at` on.
-CURTA_NEON_INLINE void sixteen(const uint8_t *const *row, size_t i, const int8_t *const *q,
-                               size_t at, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
-  int8x16_t c[2];
-  EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
-  EACH_TOKEN {
-    const int8x16_t x = vld1q_s8(q[t] + at);
-    EACH_ROW {
-      const int16x8_t low = vmull_s8(vget_low_s8(c[r]), vget_low_s8(x));
-      int32x4_t *dot = &dots[r * tokens + t];
-      *dot = vpadalq_s16(*dot, vmlal_high_s8(low, c[r], x));
-    }
   }
 }
 

@@ -5,11 +5,9 @@
 #include "tiled.h"
 
 #if defined(__aarch64__)
+#define CURTA_NEON_SDOT
 #include "../neon.h"
 
-#define CURTA_NEON __attribute__((target("arch=armv8.2-a+dotprod")))
-#define CURTA_NEON_INLINE                                                                          \
-  static inline __attribute__((always_inline, target("arch=armv8.2-a+dotprod")))
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
 #define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
 
@@ -26,20 +24,6 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
         int32x4_t *dot = &dots[r * tokens + t];
         *dot = vdotq_s32(vdotq_s32(*dot, c[r].val[0], x0), c[r].val[1], x1);
       }
-    }
-  }
-}
-
-/// 16 codes of each row and token, those of the rows from i on, of the tokens from `at` on.
-CURTA_NEON_INLINE void sixteen(const uint8_t *const *row, size_t i, const int8_t *const *q,
-                               size_t at, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
-  int8x16_t c[2];
-  EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
-  EACH_TOKEN {
-    const int8x16_t x = vld1q_s8(q[t] + at);
-    EACH_ROW {
-      int32x4_t *dot = &dots[r * tokens + t];
-      *dot = vdotq_s32(*dot, c[r], x);
     }
   }
 }

@@ -1,10 +1,9 @@
 // A tile of a grid product on aarch64, from the spans that the including file defines.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Before: CURTA_NEON_INLINE, the attributes of an inlined function, and
+// Before: neon.h, and
 //   nibble_span(row, q, places, b, count, rows, tokens, dots): adds the sums of c * q of the blocks
-//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens];
-//   sixteen(row, i, q, at, rows, tokens, dots): the same of 16 codes of bytes.
+//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens].
 //
 // Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
 // its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
@@ -15,6 +14,17 @@
 
 enum { NIBBLE_CHUNK = CURTA_CHUNK_BLOCKS, BYTE_CHUNK = 64 };
 
+/// 16 codes of each row and token, those of the rows from i on, of the tokens from `at` on.
+CURTA_NEON_INLINE void half_block(const uint8_t *const *row, size_t i, const int8_t *const *q,
+                                  size_t at, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
+  int8x16_t c[2];
+  EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + i));
+  EACH_TOKEN {
+    const int8x16_t x = vld1q_s8(q[t] + at);
+    EACH_ROW dots[r * tokens + t] = sixteen(dots[r * tokens + t], c[r], x);
+  }
+}
+
 /// As nibble_span. With places a turn of the loop takes a block, else half of one, which suits
 /// processors in order: clang would bring both halves by LDP and wait for them.
 CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const *q,
@@ -23,12 +33,12 @@ CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   if (places) {
     for (size_t j = b; j < b + count; j++) {
       const size_t at = places[j] * (size_t)32;
-      sixteen(row, j * 32, q, at, rows, tokens, dots);
-      sixteen(row, j * 32 + 16, q, at + 16, rows, tokens, dots);
+      half_block(row, j * 32, q, at, rows, tokens, dots);
+      half_block(row, j * 32 + 16, q, at + 16, rows, tokens, dots);
     }
   } else {
     for (size_t i = b * 32; i < (b + count) * 32; i += 16)
-      sixteen(row, i, q, i, rows, tokens, dots);
+      half_block(row, i, q, i, rows, tokens, dots);
   }
 }
 

@@ -7,8 +7,6 @@
 #include "../neon.h"
 #include "../unroll.h"
 
-#define CURTA_NEON_INLINE static inline __attribute__((always_inline))
-
 /// (a, b) turned by the angle with cosine c and sine s in Q15.
 static inline int32x4x2_t turned(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t s) {
   const int32x4x2_t result = {{vrshrq_n_s32(vmlsq_s32(vmulq_s32(a, c), b, s), 15),
