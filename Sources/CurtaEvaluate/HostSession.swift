@@ -13,7 +13,7 @@ import Glibc
 public struct HostOptions: Sendable, Equatable {
   /// Positions, prompt and answer together; default: the file's.
   public var context: UInt32 = 0
-  /// Most tokens in a step; default: 64.
+  /// Most tokens in a step; default: 128.
   public var chunk: UInt32 = 0
   /// Most rows of logits, or images, in a step; default: 1.
   public var outputs: UInt32 = 0

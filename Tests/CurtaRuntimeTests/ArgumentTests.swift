@@ -51,7 +51,7 @@ import Testing
       let info = try plan(GuardedBytes(vector.bytes), Setup(threads: 3))
       let parts = info.session_bytes + info.weight_bytes + info.buffer_bytes + info.state_bytes
       #expect(parts + info.scratch_bytes == info.arena_bytes && info.arena_bytes % 64 == 0)
-      #expect(info.chunk == min(64, info.context) && info.outputs == 1 && info.threads == 3)
+      #expect(info.chunk == min(128, info.context) && info.outputs == 1 && info.threads == 3)
     }
   }
 

@@ -41,7 +41,7 @@ struct Bench: ParsableCommand {
   @Option(name: .customShort("r"), help: ArgumentHelp("Times of each row.", valueName: "count"))
   var repeats: Int = 5
 
-  @Option(help: "Most tokens of a prompt in a step (default: 64).")
+  @Option(help: "Most tokens of a prompt in a step (default: 128).")
   var chunk: UInt32?
 
   @Option(help: "Instruction set: auto, scalar, avx2, avx512vnni, neon, neon_dotprod.")

@@ -15,7 +15,7 @@ struct Plan: ParsableCommand {
   @Option(name: .shortAndLong, help: "Positions, prompt and answer together (default: the file's).")
   var context: UInt32?
 
-  @Option(help: "Most tokens in a step (default: 64).")
+  @Option(help: "Most tokens in a step (default: 128).")
   var chunk: UInt32?
 
   @Option(help: "Most rows of logits in a step (default: 1).")

@@ -80,7 +80,7 @@ struct Run: ParsableCommand {
   @Option(name: .shortAndLong, help: "Positions, prompt and answer together (default: the file's).")
   var context: UInt32?
 
-  @Option(help: "Most tokens of the prompt in a step (default: 64).")
+  @Option(help: "Most tokens of the prompt in a step (default: 128).")
   var chunk: UInt32?
 
   @Option(help: "Instruction set: auto, scalar, avx2, avx512vnni, neon, neon_dotprod.")

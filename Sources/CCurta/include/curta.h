@@ -98,7 +98,7 @@ typedef void (*curta_parallel_function)(void *context, curta_task_function task,
 typedef struct curta_options {
   uint32_t struct_size; // sizeof(curta_options)
   uint32_t context;     // positions, prompt and answer together; default: the file's
-  uint32_t chunk;       // most tokens in a step; default: 64, or context if less
+  uint32_t chunk;       // most tokens in a step; default: 128, or context if less
   uint32_t outputs;     // most rows of logits, or images, in a step; default: 1
   uint32_t threads;     // parts that work is split into; default: 1; above 1 needs `parallel`
   uint32_t kernels;     // 1 + index of an instruction set (1: scalar); default: the fastest

@@ -18,7 +18,7 @@ struct SessionSizes {
   /// Most rows of patches in a step; 0 for tokens.
   let patches: UInt32
 
-  static let defaultChunk: UInt32 = 64
+  static let defaultChunk: UInt32 = 128
 
   init(_ options: curta_options, _ program: Program) throws(CurtaError) {
     outputs = options.outputs == 0 ? 1 : options.outputs
