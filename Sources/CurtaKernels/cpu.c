@@ -23,6 +23,11 @@ int curta_cpu_avx2(void) {
   return features(0x06, &b, &c) && ((b >> 5) & 1); // XMM, YMM
 }
 
+int curta_cpu_avxvnni(void) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return curta_cpu_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && ((a >> 4) & 1);
+}
+
 int curta_cpu_avx512vnni(void) {
   const unsigned needed = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; // AVX2, F DQ BW VL
   unsigned b = 0, c = 0;

@@ -7,7 +7,9 @@
 #if defined(__x86_64__)
 /// 1 when the processor has AVX2 and the operating system saves its registers.
 int curta_cpu_avx2(void);
-/// 1 when it also has AVX-512 F, BW, DQ, VL and VNNI, with their registers saved.
+/// 1 when it also has AVX-VNNI.
+int curta_cpu_avxvnni(void);
+/// 1 when it has AVX2 and AVX-512 F, BW, DQ, VL and VNNI, with their registers saved.
 int curta_cpu_avx512vnni(void);
 #elif defined(__aarch64__)
 /// 1 when the processor has SDOT (FEAT_DotProd).

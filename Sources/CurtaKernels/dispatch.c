@@ -4,7 +4,8 @@
 #include "cpu.h"
 #include "kernels.h"
 
-#define KERNEL(kernel, avx2, avx512vnni, neon, neon_dotprod) .kernel = curta_##kernel##__scalar,
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+  .kernel = curta_##kernel##__scalar,
 const curta_kernels curta_kernels_scalar = {
 #include "kernels.inc"
     .name = "scalar"};
@@ -12,38 +13,52 @@ const curta_kernels curta_kernels_scalar = {
 
 #if defined(__x86_64__)
 
-#define KERNEL(kernel, avx2, avx512vnni, neon, neon_dotprod) .kernel = curta_##kernel##__##avx2,
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+  .kernel = curta_##kernel##__##avx2,
 static const curta_kernels kernels_avx2 = {
 #include "kernels.inc"
     .name = "avx2"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avx512vnni, neon, neon_dotprod)                                       \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+  .kernel = curta_##kernel##__##avxvnni,
+static const curta_kernels kernels_avxvnni = {
+#include "kernels.inc"
+    .name = "avxvnni"};
+#undef KERNEL
+
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
   .kernel = curta_##kernel##__##avx512vnni,
 static const curta_kernels kernels_avx512vnni = {
 #include "kernels.inc"
     .name = "avx512vnni"};
 #undef KERNEL
 
-uint32_t curta_kernels_count(void) { return 3; }
+uint32_t curta_kernels_count(void) { return 4; }
 
 const curta_kernels *curta_kernels_at(uint32_t i) {
-  if (i == 0)
+  switch (i) {
+  case 0:
     return &curta_kernels_scalar;
-  if (i == 1)
+  case 1:
     return curta_cpu_avx2() ? &kernels_avx2 : 0;
-  return i == 2 && curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
+  case 2:
+    return curta_cpu_avxvnni() ? &kernels_avxvnni : 0;
+  default:
+    return i == 3 && curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
+  }
 }
 
 #elif defined(__aarch64__)
 
-#define KERNEL(kernel, avx2, avx512vnni, neon, neon_dotprod) .kernel = curta_##kernel##__##neon,
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+  .kernel = curta_##kernel##__##neon,
 static const curta_kernels kernels_neon = {
 #include "kernels.inc"
     .name = "neon"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avx512vnni, neon, neon_dotprod)                                       \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
   .kernel = curta_##kernel##__##neon_dotprod,
 static const curta_kernels kernels_neon_dotprod = {
 #include "kernels.inc"

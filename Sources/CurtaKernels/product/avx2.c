@@ -20,12 +20,8 @@
 #include "tiled.h"
 
 #if defined(__x86_64__)
-#include "../avx2.h"
+#include "avx2_tile.h"
 #include <string.h>
-
-/// Rows and tokens of a tile, as constants of the inlined code.
-#define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
-#define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
 
 /// Adds scale * u * q of the blocks [b, b + count), count <= 8, of one group.
 CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q,
@@ -65,7 +61,7 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   for (size_t j = 0; j < count; j++) {
     const size_t i = b + j, at = places ? places[i] : i;
     __m256i c[2];
-    if (tokens == 1)
+    if (tokens == 1 && j % 2 == 0)
       fetch_ahead(row[0] + i * 32);
     EACH_ROW c[r] = load256(row[r] + i * 32);
     EACH_TOKEN {
@@ -91,16 +87,6 @@ CURTA_AVX2_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t
 /// A group scale in all int16 lanes.
 CURTA_AVX2_INLINE __m256i spread(const uint8_t *scale) {
   return _mm256_srli_epi16(_mm256_set1_epi8((char)*scale), 8);
-}
-
-/// 16 scales from `at` on, where the tensor has them.
-CURTA_AVX2_INLINE __m256i sixteen_scales(const uint8_t *scales, size_t at, size_t all) {
-  if (at + 16 <= all)
-    return _mm256_cvtepu8_epi16(load128(scales + at));
-  uint8_t copy[16] = {0};
-  for (size_t i = 0; i < 16 && at + i < all; i++)
-    copy[i] = scales[at + i];
-  return _mm256_cvtepu8_epi16(load128(copy));
 }
 
 /// The codes of one token in the order of `four_blocks`: of two blocks the first halves, then the
@@ -134,27 +120,6 @@ CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const i
     lanes = _mm256_add_epi32(lanes, _mm256_madd_epi16(_mm256_add_epi16(low, high), scale));
   }
   return lanes;
-}
-
-/// Subtracts 8 * scale * (sum of q); scales past the chunk's groups meet sums of 0.
-CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, uint32_t rows,
-                                     uint32_t tokens, __m256i *lanes) {
-  const size_t all = (size_t)c->w->rows * c->w->groups;
-  __m256i bias[8];
-  EACH_ROW EACH_TOKEN bias[r * tokens + t] = _mm256_setzero_si256();
-  for (uint32_t g = 0; g < c->groups; g += 16)
-    EACH_ROW {
-      const size_t at = (size_t)row[r] * c->w->groups + c->group + g;
-      const __m256i scale = sixteen_scales(c->w->group_scales, at, all);
-      EACH_TOKEN {
-        __m256i *lane = &bias[r * tokens + t];
-        *lane = _mm256_add_epi32(*lane, _mm256_madd_epi16(scale, load256(c->sums[t] + g)));
-      }
-    }
-  EACH_ROW EACH_TOKEN {
-    const uint32_t at = r * tokens + t;
-    lanes[at] = _mm256_sub_epi32(lanes[at], _mm256_slli_epi32(bias[at], 3));
-  }
 }
 
 /// A tile. Constants: nibbles, rows, tokens, whether some blocks are chosen, and `step`: the blocks
@@ -253,7 +218,8 @@ TILE(bytes_one, 0, 1, 1)
 TILE(bytes_four, 0, 2, 4)
 
 /// abs(offset) <= 32767 and abs(sum) <= 8 * 4064: two products fit an int32 lane.
-CURTA_AVX2 static int64_t offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups) {
+CURTA_AVX2 int64_t curta_avx2_offset_dot(const int16_t *offsets, const int16_t *sums,
+                                         uint32_t groups) {
   __m256i lanes = _mm256_setzero_si256();
   uint32_t g = 0;
   for (; g + 16 <= groups; g += 16)
@@ -274,8 +240,8 @@ CURTA_AVX2_INLINE __m256i rounded(__m256i sum, uint16_t mantissa, __m256i half, 
 }
 
 /// Two rows at a time: 64 bits of each token.
-CURTA_AVX2 static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
-                              const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+CURTA_AVX2 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n1,
+                                  const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
   const __m256i half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
   const __m128i shift = _mm_cvtsi32_si128((int32_t)w->shift);
   const uint16_t *m = w->mantissas + n0;
@@ -304,8 +270,8 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                  void *scratch) {
   (void)scratch;
-  static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, CURTA_CHUNK_BLOCKS,
-                                  8,           finish};
+  static const curta_tiles set = {
+      nibbles_one, nibbles_four, curta_avx2_offset_dot, CURTA_CHUNK_BLOCKS, 8, curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
@@ -313,7 +279,8 @@ void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
   (void)scratch;
-  static const curta_tiles set = {bytes_one, bytes_four, offset_dot, CURTA_CHUNK_BLOCKS, 0, finish};
+  static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
+                                  CURTA_CHUNK_BLOCKS, 0,          curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
