@@ -123,6 +123,10 @@ import Testing
     let factors = try Recipe.load(
       Repository.root.appending(path: "Examples/recipes/factors.json").path)
     #expect(factors.lowRank == LowRankRule(share: 0.5, keepsBase: false))
+    let pruned = try Recipe.load(
+      Repository.root.appending(path: "Examples/recipes/lpvit4.json").path)
+    #expect(pruned.prune == PruneRule(density: 0.5))
+    #expect(pruned.rule(for: .down) == TensorRule(bits: 4, group: 32))
   }
 
   @Test func aFileIsRead() throws {

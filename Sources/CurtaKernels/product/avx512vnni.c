@@ -22,7 +22,7 @@ enum {
   PANEL = 16,       // rows
   CHUNK = 16,       // blocks of 32 columns
   TILE = 12,        // tokens
-  SLAB = 16,        // panels whose sums are in the cache together
+  SLAB = 32,        // panels whose sums are in the cache together
   WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
   WIDE_SLAB = 4,
 };

@@ -7,12 +7,12 @@ import CurtaKernels
 /// Sizes and places of scratch memory.
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
-  static let tileRows: UInt32 = 128
+  static let tileRows: UInt32 = 256
   /// Rows of an image whose scores with a head's keys are made together.
   static let scoreRows = 16
 
   // From the start of one thread's part:
-  let tile: UInt64  // i32 [rows of a step][tileRows]
+  let tile: UInt64  // i32 [rows of a product that is added][its columns, tileRows at most]
   /// What a product overwrites: all that follows.
   let product: UInt64  // u8 [curta_product_scratch(rows of a step)] at least
   let narrowA: UInt64  // i16 [width]
@@ -81,7 +81,7 @@ struct ScratchLayout {
     var part = ArenaLayout()
     self.headWidth = headWidth
     self.width = width
-    tile = try part.take(UInt64(sizes.tokens) * UInt64(ScratchLayout.tileRows), 4)
+    tile = try part.take(ScratchLayout.tileSize(program, sizes), 4)
     product = part.end.value
     narrowA = try part.take(width, 2)
     narrowB = try part.take(width, 2)
@@ -115,6 +115,20 @@ struct ScratchLayout {
       pixels = layout.end.value
     }
     end = layout.end.value
+  }
+
+  /// Numbers of the largest tile.
+  private static func tileSize(
+    _ program: Program, _ sizes: SessionSizes
+  ) throws(CurtaError) -> UInt64 {
+    var size = UInt64(tileRows)  // of a bias
+    for i in 0..<program.opCount {
+      let op = try program.op(i)
+      guard op.code == .linearAdd || op.code == .logits else { continue }
+      let sum = try program.buffer(op.operand(3))
+      size = max(size, UInt64(sizes.rows(sum.rows)) * UInt64(min(sum.width, tileRows)))
+    }
+    return size
   }
 
   /// Bytes of the largest input of a product with overlays, turned; 0 where there are none.

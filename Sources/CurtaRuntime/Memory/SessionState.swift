@@ -105,7 +105,7 @@ struct ThreadScratch {
   let wideWidth: UInt64
   let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
-  let tile: UnsafeMutablePointer<Int32>  // [chunk][tileRows]
+  let tile: UnsafeMutablePointer<Int32>  // results of a product before they are added
   let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
   let scores: UnsafeMutablePointer<Int32>  // [context], for images [scoreRows][context]
   let codes: UnsafeMutablePointer<Int16>  // [context]

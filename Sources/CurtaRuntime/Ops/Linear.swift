@@ -103,7 +103,7 @@ extension OpWork {
     let width = Int(sum.record.width)
     let change = weight.exponent &- Int32(bitPattern: weight.shift) &- fraction
     let share = share(of: weight)
-    let tile = Int(ScratchLayout.tileRows)
+    let tile = min(Int(ScratchLayout.tileRows), width)
     var n0 = share.lowerBound
     while n0 < share.upperBound {
       let n1 = min(n0 + tile, share.upperBound)
