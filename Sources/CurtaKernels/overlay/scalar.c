@@ -1,5 +1,5 @@
-// Overlays of a tensor, outlier columns and residual: the definition (curta-arithmetic.md section
-// 2). SPDX-License-Identifier: Apache-2.0
+// Overlays of a tensor, outlier columns and residual: the definition (curta-arithmetic.md 2).
+// SPDX-License-Identifier: Apache-2.0
 
 #include "../arithmetic.h"
 #include "../kernels.h"

@@ -7,7 +7,7 @@
 #include "../avx2.h"
 #include "tiled.h"
 
-enum { CURTA_TILE_SUMS = 12 }; // of rows and tokens in a tile at most
+enum { CURTA_TILE_SUMS = 8 }; // of rows and tokens in a tile at most
 
 /// Rows and tokens of a tile, as constants of the inlined code.
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)

@@ -1,5 +1,5 @@
-// Products of grid tensors with AVX-VNNI, without AVX-512: tiles of 1 row by 1 token, of 2 or 3
-// rows by 4 tokens. SPDX-License-Identifier: Apache-2.0
+// Products of grid tensors with AVX-VNNI, not AVX-512: tiles of 1 row by 1 token, of 2 by 4.
+// SPDX-License-Identifier: Apache-2.0
 //
 // Proof that no lane overflows, for codes q within 127, scales s <= 255, chunks of 128 blocks:
 //
@@ -22,7 +22,7 @@
 
 /// Where a tile's rows and tokens are.
 typedef struct {
-  const uint8_t *row[3], *scales[3];
+  const uint8_t *row[2], *scales[2];
   const int8_t *q[4];
   const uint16_t *places; // or NULL
 } operands;
@@ -39,7 +39,7 @@ CURTA_AVXVNNI_INLINE void add_blocks(const operands *o, uint32_t b, uint32_t cou
                                      uint32_t rows, uint32_t tokens, __m256i *lanes) {
   CURTA_UNROLL for (uint32_t j = 0; j < count; j++) {
     const size_t i = b + j, at = o->places ? o->places[i] : i;
-    __m256i u[3];
+    __m256i u[2];
     EACH_ROW u[r] = nibbles ? nibbles_of(o->row[r] + i * 16)
                             : _mm256_xor_si256(load256(o->row[r] + i * 32), _mm256_set1_epi8(-128));
     if (tokens == 1 && j % 2 == 0)
@@ -58,7 +58,7 @@ CURTA_AVXVNNI_INLINE void add_blocks(const operands *o, uint32_t b, uint32_t cou
 CURTA_AVXVNNI_INLINE void add_groups(const operands *o, uint32_t b, uint32_t g, uint32_t step,
                                      int both, uint32_t rows, uint32_t tokens, __m256i *lanes) {
   const __m256i order = _mm256_setr_epi64x(HALF(0), HALF(1), HALF(0), HALF(1));
-  __m256i first[CURTA_TILE_SUMS], second[CURTA_TILE_SUMS], scale[3];
+  __m256i first[CURTA_TILE_SUMS], second[CURTA_TILE_SUMS], scale[2];
   EACH_ROW {
     const int32_t two = o->scales[r][g] | (both ? o->scales[r][g + 1] << 8 : 0);
     scale[r] = _mm256_shuffle_epi8(_mm256_set1_epi32(two), order);
@@ -66,7 +66,7 @@ CURTA_AVXVNNI_INLINE void add_groups(const operands *o, uint32_t b, uint32_t g, 
   }
   if (step == 1 && both) { // the same as below with fewer registers
     const size_t at = o->places ? o->places[b] : b, at1 = o->places ? o->places[b + 1] : b + 1;
-    __m256i u[3], u1[3];
+    __m256i u[2], u1[2];
     EACH_ROW {
       u[r] = nibbles_of(o->row[r] + (size_t)b * 16);
       u1[r] = nibbles_of(o->row[r] + (size_t)b * 16 + 16);
@@ -102,7 +102,7 @@ CURTA_AVXVNNI_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, 
   operands o = {.places = some ? c->places : 0};
   EACH_TOKEN o.q[t] = c->q[t];
   for (uint32_t n = n0; n < n1; n += rows) {
-    uint32_t at[3];
+    uint32_t at[2];
     __m256i lanes[CURTA_TILE_SUMS];
     EACH_ROW {
       at[r] = n + r < n1 ? n + r : n1 - 1;

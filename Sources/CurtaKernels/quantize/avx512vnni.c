@@ -1,5 +1,5 @@
-// Rows of activations to codes with AVX-512: transformed and measured in one pass, quantized in
-// another. SPDX-License-Identifier: Apache-2.0
+// Rows of activations to codes with AVX-512: transformed and measured, then quantized.
+// SPDX-License-Identifier: Apache-2.0
 
 #include "../kernels.h"
 
