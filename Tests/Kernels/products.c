@@ -29,7 +29,9 @@ typedef struct {
 static uint32_t bits_of(uint64_t x) { return x ? 64 - (uint32_t)__builtin_clzll(x) : 0; }
 
 static uint32_t kind_shift(const curta_weight *w) {
-  uint64_t c = w->kind == CURTA_WEIGHT_NIBBLES ? 8 : w->kind == CURTA_WEIGHT_BYTES ? 127 : 32767;
+  uint64_t c = 32767;
+  if (w->kind != CURTA_WEIGHT_WIDE)
+    c = w->kind == CURTA_WEIGHT_BYTES ? 127 : w->kind == CURTA_WEIGHT_SMALL ? 32 : 8;
   if (w->group_scales)
     c = c * 255 + (w->group_offsets ? 32767 : 0);
   const uint32_t bits = bits_of((uint64_t)127 * w->columns * c * 65535);
@@ -80,8 +82,8 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   p.cell_scales = w->group_scales;
   p.cell_offsets = w->group_offsets;
 
-  const int32_t most = kind == 4 ? 7 : kind == 8 ? 127 : 32767;
-  const int32_t least = kind == 4 ? -8 : -most;
+  const int32_t most = kind == 4 ? 7 : kind == 6 ? 31 : kind == 8 ? 127 : 32767;
+  const int32_t least = kind < 8 ? -most - 1 : -most;
   uint8_t *bytes = input_buffer((size_t)rows * w->row_bytes, kind == CURTA_WEIGHT_WIDE ? 2 : 1);
   p.codes = input_buffer((size_t)rows * columns * 2, 0);
   memset(bytes, kind == 4 ? 0x88 : 0, (size_t)rows * w->row_bytes);
@@ -93,7 +95,7 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
       uint8_t *byte = row + k / 32 * 16 + k % 16;
       if (kind == CURTA_WEIGHT_WIDE)
         memcpy(row + 2 * k, &c, 2);
-      else if (kind == CURTA_WEIGHT_BYTES)
+      else if (kind != CURTA_WEIGHT_NIBBLES)
         row[k] = (uint8_t)c;
       else if (k % 32 < 16)
         *byte = (uint8_t)((*byte & 0xF0) | (c + 8));
@@ -257,9 +259,11 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
   const uint32_t rows = kind == CURTA_WEIGHT_NIBBLES ? 16384 : 8192,
                  columns = getenv("K") ? (uint32_t)atoi(getenv("K")) : 4096;
   for (uint32_t g = 0; g < (kind == CURTA_WEIGHT_WIDE || slow ? 1 : 5); g++) {
-    const problem p = make_problem(kind, 64, rows, columns, tried[g], RANDOM, RANDOM);
-    int32_t *z = output_buffer((size_t)64 * rows * 4);
-    for (uint32_t tokens = 1; tokens <= (slow ? 1 : 64); tokens *= tokens == 1 ? 4 : 16) {
+    static const uint32_t counts[] = {1, 4, 64, 256};
+    const problem p = make_problem(kind, 256, rows, columns, tried[g], RANDOM, RANDOM);
+    int32_t *z = output_buffer((size_t)256 * rows * 4);
+    for (uint32_t i = 0; i < (slow ? 1 : 4); i++) {
+      const uint32_t tokens = counts[i];
       char label[64];
       snprintf(label, sizeof label, "%s T=%u group=%u%s%s", kernel, tokens, 32 * tried[g].blocks,
                tried[g].scales ? " scales" : "", tried[g].offsets ? " offsets" : "");
@@ -305,18 +309,39 @@ static void bench_masked(const curta_kernels *set, product *variant, uint32_t ki
   }
 }
 
-#define PRODUCT(k, kind)                                                                           \
-  void check_##k(const curta_kernels *set) {                                                       \
-    check_product(set, set->k, kind, #k);                                                          \
-    if (kind != CURTA_WEIGHT_WIDE)                                                                 \
-      check_masked(set, set->k, kind, #k);                                                         \
-  }                                                                                                \
-  void bench_##k(const curta_kernels *set) {                                                       \
-    bench_product(set, set->k, kind, #k);                                                          \
-    if (kind != CURTA_WEIGHT_WIDE)                                                                 \
-      bench_masked(set, set->k, kind, #k);                                                         \
-  }
+static void check_kind(const curta_kernels *set, product *variant, uint32_t kind,
+                       const char *kernel) {
+  check_product(set, variant, kind, kernel);
+  if (kind != CURTA_WEIGHT_WIDE)
+    check_masked(set, variant, kind, kernel);
+}
 
-PRODUCT(product_nibbles, CURTA_WEIGHT_NIBBLES)
-PRODUCT(product_bytes, CURTA_WEIGHT_BYTES)
-PRODUCT(product_wide, CURTA_WEIGHT_WIDE)
+static void bench_kind(const curta_kernels *set, product *variant, uint32_t kind,
+                       const char *kernel) {
+  bench_product(set, variant, kind, kernel);
+  if (kind != CURTA_WEIGHT_WIDE)
+    bench_masked(set, variant, kind, kernel);
+}
+
+void check_product_nibbles(const curta_kernels *set) {
+  check_kind(set, set->product_nibbles, CURTA_WEIGHT_NIBBLES, "product_nibbles");
+}
+void bench_product_nibbles(const curta_kernels *set) {
+  bench_kind(set, set->product_nibbles, CURTA_WEIGHT_NIBBLES, "product_nibbles");
+}
+
+void check_product_bytes(const curta_kernels *set) {
+  check_kind(set, set->product_bytes, CURTA_WEIGHT_BYTES, "product_bytes");
+  check_kind(set, set->product_bytes, CURTA_WEIGHT_SMALL, "product_bytes small");
+}
+void bench_product_bytes(const curta_kernels *set) {
+  bench_kind(set, set->product_bytes, CURTA_WEIGHT_BYTES, "product_bytes");
+  bench_kind(set, set->product_bytes, CURTA_WEIGHT_SMALL, "product_bytes small");
+}
+
+void check_product_wide(const curta_kernels *set) {
+  check_kind(set, set->product_wide, CURTA_WEIGHT_WIDE, "product_wide");
+}
+void bench_product_wide(const curta_kernels *set) {
+  bench_kind(set, set->product_wide, CURTA_WEIGHT_WIDE, "product_wide");
+}

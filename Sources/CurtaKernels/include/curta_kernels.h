@@ -39,8 +39,9 @@ typedef struct {
 } curta_codes;
 
 enum {
-  CURTA_WEIGHT_NIBBLES = 4,   // blocks of 32 codes in 16 bytes, code + 8; grid with b = 4
-  CURTA_WEIGHT_BYTES = 8,     // int8 codes, row padded with 0 to a multiple of 32; any other grid
+  CURTA_WEIGHT_NIBBLES = 4,   // blocks of 32 codes in 16 bytes, code + 8; grids with b <= 4
+  CURTA_WEIGHT_SMALL = 6,     // as bytes, codes of -32 ... 31: grids with b = 5, 6
+  CURTA_WEIGHT_BYTES = 8,     // int8 codes, row padded with 0 to a multiple of 32: b = 7, 8
   CURTA_WEIGHT_WIDE = 16,     // int16 codes, rows not padded
   CURTA_STRIP_ROWS = 16,      // rows of a masked tensor that share their surviving blocks
   CURTA_PRODUCT_TOKENS = 264, // that a product works on together at most
@@ -92,7 +93,8 @@ typedef struct {
 typedef struct {
   /// z[t * z_stride + n - n0] = round(S[t][n] * m[n], shift) for t0 <= t < t1, n0 <= n < n1, where
   /// S is the exact sum of curta-arithmetic.md section 2. Overwrites curta_product_scratch(t1 - t0)
-  /// bytes of scratch, whose address is a multiple of 64. One for each weight kind.
+  /// bytes of scratch, whose address is a multiple of 64. One for each weight kind, for small codes
+  /// that of bytes.
   void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,

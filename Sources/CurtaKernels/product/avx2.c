@@ -12,6 +12,11 @@
 //   4064 * 255 * 8 = 265 297 920 < 2^29. The lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 *
 //   4096 < 2^31; without scales the lanes' sum is at most 15 * 127 * 4096, and they begin at 8 *
 //   127 * 4096 at most.
+// small: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 < 2^15. A
+//   block adds abs <= 2 * 16002 * 255 to a lane, a chunk of 64 blocks 522 305 280 < 2^31. The
+//   correction, 32 * sum of s * (sum of q), is in a lane at most 24 blocks * 4064 * 255 * 32 <
+//   2^30. The lanes' sum is sum of s * c * q, abs <= 32 * 127 * 255 * 2048 = 2 122 383 360 < 2^31,
+//   once it is corrected, and taken in int64 where the frame corrects it.
 // bytes: VPMADDUBSW of abs(w) and q with w's sign is exact: 2 * 127 * 127 = 32258 < 2^15. A block
 //   adds 2 * 32258 * 255 = 16 451 580 to a lane, a chunk 2 105 802 240 < 2^31. The lanes' sum is
 //   taken in int64; without scales it is at most 127 * 127 * 4096 < 2^27.
@@ -22,6 +27,8 @@
 #if defined(__x86_64__)
 #include "avx2_tile.h"
 #include <string.h>
+
+enum { SMALL_BIAS = 32, SMALL_BLOCKS = 64 };
 
 /// Adds scale * u * q of the blocks [b, b + count), count <= 8, of one group.
 CURTA_AVX2_INLINE void nibble_span(const uint8_t *const *row, const int8_t *const *q,
@@ -77,11 +84,47 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   }
 }
 
-/// Either span; `nibbles`, `rows` and `tokens` are constants.
-CURTA_AVX2_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t *const *q,
+/// Adds scale * u * q of one or two blocks of a group, blocks i and i + 1 of the row.
+CURTA_AVX2_INLINE void small_step(const uint8_t *const *row, const int8_t *const *q,
+                                  const uint16_t *places, size_t i, int two, const __m256i *scale,
+                                  uint32_t rows, uint32_t tokens, __m256i *lanes) {
+  const __m256i bias = _mm256_set1_epi8(SMALL_BIAS);
+  const size_t first = (places ? places[i] : i) * 32;
+  const size_t second = two ? (places ? places[i + 1] : i + 1) * 32 : 0;
+  __m256i u[2], v[2];
+  EACH_ROW {
+    u[r] = _mm256_add_epi8(load256(row[r] + i * 32), bias);
+    if (two)
+      v[r] = _mm256_add_epi8(load256(row[r] + i * 32 + 32), bias);
+  }
+  EACH_TOKEN EACH_ROW {
+    __m256i step = _mm256_maddubs_epi16(u[r], load256(q[t] + first));
+    if (two)
+      step = _mm256_add_epi16(step, _mm256_maddubs_epi16(v[r], load256(q[t] + second)));
+    __m256i *lane = &lanes[r * tokens + t];
+    *lane = _mm256_add_epi32(*lane, _mm256_madd_epi16(step, scale[r]));
+  }
+}
+
+/// Adds scale * u * q of the blocks [b, b + count) of one group.
+CURTA_AVX2_INLINE void small_span(const uint8_t *const *row, const int8_t *const *q,
+                                  const uint16_t *places, size_t b, uint32_t count,
+                                  const __m256i *scale, uint32_t rows, uint32_t tokens,
+                                  __m256i *lanes) {
+  const size_t end = b + count;
+  for (; b + 2 <= end; b += 2)
+    small_step(row, q, places, b, 1, scale, rows, tokens, lanes);
+  if (b < end)
+    small_step(row, q, places, b, 0, scale, rows, tokens, lanes);
+}
+
+/// The span of a kind; `kind`, `rows` and `tokens` are constants.
+CURTA_AVX2_INLINE void span(int kind, const uint8_t *const *row, const int8_t *const *q,
                             const uint16_t *places, size_t b, uint32_t count, const __m256i *scale,
                             uint32_t rows, uint32_t tokens, __m256i *lanes) {
-  (nibbles ? nibble_span : byte_span)(row, q, places, b, count, scale, rows, tokens, lanes);
+  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span
+   : kind == CURTA_WEIGHT_SMALL ? small_span
+                                : byte_span)(row, q, places, b, count, scale, rows, tokens, lanes);
 }
 
 /// A group scale in all int16 lanes.
@@ -122,15 +165,16 @@ CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const i
   return lanes;
 }
 
-/// A tile. Constants: nibbles, rows, tokens, whether some blocks are chosen, and `step`: the blocks
+/// A tile. Constants: kind, rows, tokens, whether some blocks are chosen, and `step`: the blocks
 /// of a group (1, 2 or 4); 8: no group scales; 0: any group. `turned` are the codes of one token
 /// for `four_blocks`, or NULL.
 CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const uint32_t *at,
-                            int64_t (*totals)[4], int nibbles, uint32_t rows, uint32_t tokens,
+                            int64_t (*totals)[4], int kind, uint32_t rows, uint32_t tokens,
                             uint32_t step, int some) {
   const curta_weight *w = c->w;
+  const int is_biased = kind != CURTA_WEIGHT_BYTES, log_bias = kind == CURTA_WEIGHT_SMALL ? 5 : 3;
   const uint16_t *places = some ? c->places : 0;
-  const size_t block_bytes = nibbles ? 16 : 32;
+  const size_t block_bytes = kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
   const uint8_t *row[2], *scales[2] = {0};
   __m256i scale[2], lanes[8];
   EACH_ROW {
@@ -139,8 +183,8 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
       scales[r] = w->group_scales + (size_t)at[r] * w->groups + c->group;
     scale[r] = _mm256_set1_epi16(1);
     EACH_TOKEN lanes[r * tokens + t] =
-        nibbles && step == 8 ? _mm256_zextsi128_si256(_mm_cvtsi32_si128(c->corrections[t]))
-                             : _mm256_setzero_si256();
+        is_biased && step == 8 ? _mm256_zextsi128_si256(_mm_cvtsi32_si128(c->corrections[t]))
+                               : _mm256_setzero_si256();
   }
   const int8_t *q[4];
   EACH_TOKEN q[t] = c->q[t];
@@ -152,7 +196,7 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
     for (; b + step <= c->blocks; b += step, g++) {
       if (step != 8)
         EACH_ROW scale[r] = spread(scales[r] + g);
-      span(nibbles, row, q, places, b, step, scale, rows, tokens, lanes);
+      span(kind, row, q, places, b, step, scale, rows, tokens, lanes);
     }
   }
   uint32_t group_end = step ? c->blocks : (c->group + 1) * w->group_blocks - c->first;
@@ -162,15 +206,16 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
     const uint32_t end = group_end < c->blocks ? group_end : c->blocks;
     for (uint32_t count; b < end; b += count) {
       count = end - b < 8 ? end - b : 8;
-      span(nibbles, row, q, places, b, count, scale, rows, tokens, lanes);
+      span(kind, row, q, places, b, count, scale, rows, tokens, lanes);
     }
     group_end += w->group_blocks;
     g++;
   }
-  if (nibbles && step != 8 && w->group_blocks <= CURTA_SUMMED_BLOCKS)
-    subtract_bias(c, at, rows, tokens, lanes);
+  const int corrects = is_biased && step != 8 && w->group_blocks <= CURTA_SUMMED_BLOCKS;
+  if (corrects)
+    subtract_bias(c, at, rows, tokens, log_bias, lanes);
   // A chunk's sum fits int32, of bytes with scales that of 16 blocks: 16 * 32 * 127 * 127 * 255.
-  const int narrow = nibbles || step == 8 || c->blocks <= 16;
+  const int narrow = kind == CURTA_WEIGHT_NIBBLES || corrects || step == 8 || c->blocks <= 16;
   if (tokens == 4 && narrow) {
     EACH_ROW store256(totals[r], sums_of_four(&lanes[r * 4]));
     return;
@@ -183,39 +228,54 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
 
 /// Tiles from row to row; of an odd number the last row is repeated.
 CURTA_AVX2_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
-                             int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+                             int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   int8_t turned[CURTA_CHUNK_BLOCKS * 32];
-  const int turns = nibbles && tokens == 1 && step && !some;
+  const int turns = kind == CURTA_WEIGHT_NIBBLES && tokens == 1 && step && !some;
   if (turns)
     turn_blocks(c->q[0], c->blocks, turned);
   for (uint32_t n = n0; n < n1; n += rows) {
     const uint32_t at[2] = {n, n + 1 < n1 ? n + 1 : n};
-    tile(c, turns ? turned : 0, at, sums + (n - n0), nibbles, rows, tokens, step, some);
+    tile(c, turns ? turned : 0, at, sums + (n - n0), kind, rows, tokens, step, some);
   }
 }
 
 /// Tiles as a function: chooses among the constants.
-#define TILE(name, nibbles, rows, tokens)                                                          \
+#define TILE(name, kind, rows, tokens)                                                             \
   CURTA_AVX2 static void name(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) { \
     if (c->places && c->w->group_scales)                                                           \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 1);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 1, 1);                                            \
     else if (c->places)                                                                            \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 1);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 8, 1);                                            \
     else if (!c->w->group_scales)                                                                  \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 8, 0);                                            \
     else if (c->w->group_blocks == 1)                                                              \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 1, 0);                                            \
     else if (c->w->group_blocks == 2)                                                              \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 2, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 2, 0);                                            \
     else if (c->w->group_blocks == 4)                                                              \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 4, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 4, 0);                                            \
     else                                                                                           \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 0, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 0, 0);                                            \
   }
-TILE(nibbles_one, 1, 1, 1)
-TILE(nibbles_four, 1, 2, 4)
-TILE(bytes_one, 0, 1, 1)
-TILE(bytes_four, 0, 2, 4)
+TILE(nibbles_one, CURTA_WEIGHT_NIBBLES, 1, 1)
+TILE(nibbles_four, CURTA_WEIGHT_NIBBLES, 2, 4)
+TILE(bytes_one, CURTA_WEIGHT_BYTES, 1, 1)
+TILE(bytes_four, CURTA_WEIGHT_BYTES, 2, 4)
+
+/// Where steps have two blocks: groups of one are none quicker than those of bytes.
+static int gains(const curta_weight *w) { return !w->group_scales || w->group_blocks > 1; }
+
+CURTA_AVX2 static void small_four(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                  int64_t (*sums)[4]) {
+  if (c->places)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 8, 1);
+  else if (!c->w->group_scales)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 8, 0);
+  else if (c->w->group_blocks == 2)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 2, 0);
+  else
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 0, 0);
+}
 
 /// abs(offset) <= 32767 and abs(sum) <= 8 * 4064: two products fit an int32 lane.
 CURTA_AVX2 int64_t curta_avx2_offset_dot(const int16_t *offsets, const int16_t *sums,
@@ -281,7 +341,10 @@ void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint
   (void)scratch;
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
                                   CURTA_CHUNK_BLOCKS, 0,          curta_avx2_finish};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
+  static const curta_tiles small = {
+      0, small_four, curta_avx2_offset_dot, SMALL_BLOCKS, SMALL_BIAS, curta_avx2_finish};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride,
+                      w->kind == CURTA_WEIGHT_SMALL && t1 - t0 > 1 && gains(w) ? &small : &set);
 }
 
 /// A step adds abs <= 2 * 32767 * 127 to an int32 lane: 256 steps are 2 130 641 408 < 2^31.

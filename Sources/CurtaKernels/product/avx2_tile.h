@@ -23,9 +23,9 @@ CURTA_AVX2_INLINE __m256i sixteen_scales(const uint8_t *scales, size_t at, size_
   return _mm256_cvtepu8_epi16(load128(copy));
 }
 
-/// Subtracts 8 * scale * (sum of q); scales past the chunk's groups meet sums of 0.
+/// Subtracts 2^log_bias * scale * (sum of q); scales past the chunk's groups meet sums of 0.
 CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, uint32_t rows,
-                                     uint32_t tokens, __m256i *lanes) {
+                                     uint32_t tokens, int log_bias, __m256i *lanes) {
   const size_t all = (size_t)c->w->rows * c->w->groups;
   __m256i bias[CURTA_TILE_SUMS];
   EACH_ROW EACH_TOKEN bias[r * tokens + t] = _mm256_setzero_si256();
@@ -40,7 +40,7 @@ CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, 
     }
   EACH_ROW EACH_TOKEN {
     const uint32_t at = r * tokens + t;
-    lanes[at] = _mm256_sub_epi32(lanes[at], _mm256_slli_epi32(bias[at], 3));
+    lanes[at] = _mm256_sub_epi32(lanes[at], _mm256_slli_epi32(bias[at], log_bias));
   }
 }
 

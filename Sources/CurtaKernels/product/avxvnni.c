@@ -131,7 +131,7 @@ CURTA_AVXVNNI_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, 
       }
       for (; b < c->blocks; b++) // of the last group
         add_groups(&o, b, g, 1, 0, rows, tokens, lanes);
-      subtract_bias(c, at, rows, tokens, lanes);
+      subtract_bias(c, at, rows, tokens, 3, lanes);
     }
     EACH_ROW {
       if (tokens == 4 && n + r < n1)

@@ -3,7 +3,8 @@
 //
 // Before: neon.h, and
 //   nibble_span(row, q, places, b, count, rows, tokens, dots): adds the sums of c * q of the blocks
-//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens].
+//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens]; small_span is the same for
+//   small codes, where it is no byte_span.
 //
 // Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
 // its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
@@ -42,13 +43,15 @@ CURTA_NEON_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   }
 }
 
-CURTA_NEON_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t *const *q,
+CURTA_NEON_INLINE void span(int kind, const uint8_t *const *row, const int8_t *const *q,
                             const uint16_t *places, size_t b, uint32_t count,
                             const uint8_t *const *scales, uint32_t g, uint32_t rows,
                             uint32_t tokens, int32x4_t *lanes) {
   int32x4_t dots[8];
   EACH_ROW EACH_TOKEN dots[r * tokens + t] = vdupq_n_s32(0);
-  (nibbles ? nibble_span : byte_span)(row, q, places, b, count, rows, tokens, dots);
+  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span
+   : kind == CURTA_WEIGHT_SMALL ? small_span
+                                : byte_span)(row, q, places, b, count, rows, tokens, dots);
   EACH_ROW EACH_TOKEN {
     const uint32_t at = r * tokens + t;
     lanes[at] =
@@ -56,13 +59,13 @@ CURTA_NEON_INLINE void span(int nibbles, const uint8_t *const *row, const int8_t
   }
 }
 
-/// A tile. Constants: nibbles, rows, tokens, whether some blocks are chosen, and `step`: the blocks
+/// A tile. Constants: kind, rows, tokens, whether some blocks are chosen, and `step`: the blocks
 /// of a group (1 or 2); 8: no group scales; 0: any group.
 CURTA_NEON_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*totals)[4],
-                            int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+                            int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   const curta_weight *w = c->w;
   const uint16_t *places = some ? c->places : 0;
-  const size_t block_bytes = nibbles ? 16 : 32;
+  const size_t block_bytes = kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
   const uint8_t *row[2], *scales[2];
   const int8_t *q[4];
   int32x4_t lanes[8];
@@ -75,14 +78,14 @@ CURTA_NEON_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*
   uint32_t b = 0, g = 0;
   if (step) { // groups begin where chunks begin
     for (; c->blocks - b >= step; b += step, g++)
-      span(nibbles, row, q, places, b, step, scales, g, rows, tokens, lanes);
+      span(kind, row, q, places, b, step, scales, g, rows, tokens, lanes);
   }
   uint32_t group_end = step ? c->blocks : (c->group + 1) * w->group_blocks - c->first;
   for (; b < c->blocks; g++, group_end += w->group_blocks) {
     const uint32_t end = group_end < c->blocks ? group_end : c->blocks;
     for (uint32_t count; b < end; b += count) {
       count = end - b < 8 ? end - b : 8;
-      span(nibbles, row, q, places, b, count, scales, g, rows, tokens, lanes);
+      span(kind, row, q, places, b, count, scales, g, rows, tokens, lanes);
     }
   }
   EACH_ROW EACH_TOKEN totals[r][t] = vaddlvq_s32(lanes[r * tokens + t]);
@@ -90,39 +93,39 @@ CURTA_NEON_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*
 
 /// Tiles from row to row; of an odd number the last row is repeated.
 CURTA_NEON_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
-                             int nibbles, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
+                             int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   for (uint32_t n = n0; n < n1; n += rows) {
     const uint32_t at[2] = {n, n + 1 < n1 ? n + 1 : n};
-    tile(c, at, sums + (n - n0), nibbles, rows, tokens, step, some);
+    tile(c, at, sums + (n - n0), kind, rows, tokens, step, some);
   }
 }
 
 /// Tiles as a function: chooses among the constants. Masked ones are a function of their own, for
 /// Tools/loop-costs to tell them apart.
-#define TILE(name, nibbles, rows, tokens)                                                          \
+#define TILE(name, kind, rows, tokens)                                                             \
   CURTA_NEON __attribute__((noinline)) static void name##_masked(                                  \
       const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) {                         \
     if (c->w->group_scales)                                                                        \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 1);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 1, 1);                                            \
     else                                                                                           \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 1);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 8, 1);                                            \
   }                                                                                                \
   CURTA_NEON static void name(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) { \
     if (c->places)                                                                                 \
       name##_masked(c, n0, n1, sums);                                                              \
     else if (!c->w->group_scales)                                                                  \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 8, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 8, 0);                                            \
     else if (c->w->group_blocks == 1)                                                              \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 1, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 1, 0);                                            \
     else if (c->w->group_blocks == 2)                                                              \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 2, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 2, 0);                                            \
     else                                                                                           \
-      tiles(c, n0, n1, sums, nibbles, rows, tokens, 0, 0);                                         \
+      tiles(c, n0, n1, sums, kind, rows, tokens, 0, 0);                                            \
   }
-TILE(nibbles_one, 1, 1, 1)
-TILE(nibbles_four, 1, 2, 4)
-TILE(bytes_one, 0, 1, 1)
-TILE(bytes_four, 0, 2, 4)
+TILE(nibbles_one, CURTA_WEIGHT_NIBBLES, 1, 1)
+TILE(nibbles_four, CURTA_WEIGHT_NIBBLES, 2, 4)
+TILE(bytes_one, CURTA_WEIGHT_BYTES, 1, 1)
+TILE(bytes_four, CURTA_WEIGHT_BYTES, 2, 4)
 
 CURTA_NEON static int64_t offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups) {
   int64x2_t lanes = vdupq_n_s64(0);

@@ -16,6 +16,9 @@ enum { SLAB_ROWS = 64 };
 
 static uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+/// Whether the tile of one token is taken.
+static int has_one(const curta_tiles *tiles, uint32_t tokens) { return tokens == 1 && tiles->one; }
+
 /// The blocks of group g that are in the chunk, from the chunk's first block on: [low, high).
 static void group_range(const curta_chunk *c, uint32_t g, uint32_t *low, uint32_t *high) {
   const uint32_t from = g * c->w->group_blocks, to = from + c->w->group_blocks;
@@ -39,14 +42,18 @@ static void fill_sums(curta_chunk *c, const curta_tiles *tiles, const int16_t *c
       c->corrections[t] = tiles->bias ? -tiles->bias * code_sum(block_sums[t], 0, c->blocks) : 0;
   if (!summed || (tiles->bias == 0 && !c->w->group_offsets))
     return;
+  const uint32_t up = (c->groups + 15) / 16 * 16;
   for (uint32_t t = 0; t < tokens; t++) {
+    memset(c->sums[t] + c->groups, 0, (up - c->groups) * sizeof *c->sums[t]);
+    if (c->groups == c->blocks) { // a block each
+      memcpy(c->sums[t], block_sums[t], c->groups * sizeof *c->sums[t]);
+      continue;
+    }
     for (uint32_t i = 0; i < c->groups; i++) {
       uint32_t low, high;
       group_range(c, c->group + i, &low, &high);
       c->sums[t][i] = (int16_t)code_sum(block_sums[t], low, high); // abs <= 8 * 4064
     }
-    for (uint32_t i = c->groups; i < (c->groups + 15) / 16 * 16; i++)
-      c->sums[t][i] = 0;
   }
 }
 
@@ -73,7 +80,7 @@ static void run_chunk(const curta_chunk *c, const curta_tiles *tiles, uint32_t n
                       const int16_t *const *block_sums, uint32_t tokens, int summed,
                       int64_t (*sums)[4]) {
   const curta_weight *w = c->w;
-  (tokens == 1 ? tiles->one : tiles->four)(c, n0, n1, sums);
+  (has_one(tiles, tokens) ? tiles->one : tiles->four)(c, n0, n1, sums);
   if (!w->group_offsets && (summed || tiles->bias == 0 || !w->group_scales))
     return;
   for (uint32_t n = n0; n < n1; n++)
@@ -149,7 +156,7 @@ static void product_masked(const curta_weight *w, const curta_codes *x, uint32_t
           for (uint32_t i = 0; i < 4; i++)
             curta_gather(gathered[i], x->sums + (size_t)(t + min(i, tokens - 1)) * (x->stride / 32),
                          c.places, c.blocks);
-          fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+          fill_sums(&c, tiles, block_sums, has_one(tiles, tokens) ? 1 : 4, summed);
         }
         run_chunk(&c, tiles, n - top, end - top, block_sums, tokens, summed, b ? s.more : s.sums);
         if (b)
@@ -189,7 +196,7 @@ void curta_product_tiled(const curta_weight *w, const curta_codes *x, uint32_t t
           c.q[i] = x->codes + token * x->stride + (size_t)b * 32;
           block_sums[i] = x->sums + token * (x->stride / 32) + b;
         }
-        fill_sums(&c, tiles, block_sums, tokens == 1 ? 1 : 4, summed);
+        fill_sums(&c, tiles, block_sums, has_one(tiles, tokens) ? 1 : 4, summed);
         run_chunk(&c, tiles, slab, slab_end, block_sums, tokens, summed, b ? s.more : s.sums);
         if (b)
           add_sums(&s, slab_end - slab, tokens);

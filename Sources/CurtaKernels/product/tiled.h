@@ -41,7 +41,7 @@ typedef void curta_finish(const curta_weight *w, uint32_t n0, uint32_t n1, const
                           int32_t *z, size_t z_stride);
 
 typedef struct {
-  curta_tile *one;  // one token
+  curta_tile *one;  // one token, or NULL: four do
   curta_tile *four; // four tokens
   /// Sum of offsets[g] * sums[g], g < groups.
   int64_t (*offset_dot)(const int16_t *offsets, const int16_t *sums, uint32_t groups);

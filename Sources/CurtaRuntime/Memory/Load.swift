@@ -92,7 +92,8 @@ struct Loader {
     try placeOverlays(tensor, to: &entry.weight)
     switch (tensor.encoding, tensor.bits) {
     case (.wide, _): entry.weight.kind = UInt32(CURTA_WEIGHT_WIDE)
-    case (_, 4): entry.weight.kind = UInt32(CURTA_WEIGHT_NIBBLES)
+    case (_, ...4): entry.weight.kind = UInt32(CURTA_WEIGHT_NIBBLES)
+    case (_, ...6): entry.weight.kind = UInt32(CURTA_WEIGHT_SMALL)
     default: entry.weight.kind = UInt32(CURTA_WEIGHT_BYTES)
     }
     entry.weight.rows = tensor.rows
@@ -120,7 +121,7 @@ struct Loader {
     }
     if tensor.bits == 8, let at = codes.firstIndex(of: 0x80) { throw bad(tensor.data, at) }
     guard tensor.columns % 32 != 0 else { return }
-    let blockBytes = tensor.bits == 4 ? 16 : 32
+    let blockBytes = Int(tensor.blockBytes)
     guard let starts = weight.mask_starts, let list = weight.mask_blocks else {
       let rowBytes = Int(tensor.kernelRowBytes)
       for row in 0..<Int(tensor.rows) {
@@ -144,7 +145,7 @@ struct Loader {
     _ tensor: TensorDescriptor, _ codes: ByteView, _ at: Int
   ) throws(CurtaError) {
     for i in Int(tensor.columns % 32)..<32 {
-      if tensor.bits == 4 {
+      if tensor.hasNibbles {
         let byte = codes.base.load(fromByteOffset: at + i % 16, as: UInt8.self)
         guard (i < 16 ? byte & 15 : byte >> 4) == 8 else { throw bad(tensor.data, at) }
       } else {
@@ -154,12 +155,13 @@ struct Loader {
     }
   }
 
-  /// Expands packed codes of 2, 3, 5, 6 or 7 bits to one signed byte each.
+  /// Expands packed codes of 2, 3, 5, 6 or 7 bits to nibbles or signed bytes.
   private func unpack(
     _ tensor: TensorDescriptor, _ packed: ByteView, to out: UnsafeMutablePointer<Int8>
   ) {
     unpackBlocks(
-      Int(tensor.storedBlocks), bits: UInt64(tensor.bits), from: packed.base, to: out)
+      Int(tensor.storedBlocks), bits: UInt64(tensor.bits), toNibbles: tensor.hasNibbles,
+      from: packed.base, to: out)
   }
 }
 

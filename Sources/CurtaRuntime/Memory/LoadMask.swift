@@ -58,7 +58,7 @@ extension Loader {
         blocks: packed.base.assumingMemoryBound(to: UInt8.self)
           + row * stored * 4 * Int(tensor.bits), bits: Int(tensor.bits))
       let target = out + row * rowBytes
-      target.update(repeating: tensor.bits == 4 ? 0x88 : 0, count: rowBytes)
+      target.update(repeating: tensor.hasNibbles ? 0x88 : 0, count: rowBytes)
       var taken = 0
       switch mask.form {
       case .columns:
@@ -118,7 +118,7 @@ extension Loader {
     to row: UnsafeMutablePointer<UInt8>
   ) throws(CurtaError) {
     guard code >= -127 else { throw bad(tensor.data, column) }
-    if tensor.bits == 4 {
+    if tensor.hasNibbles {
       let at = column / 32 * 16 + column % 16
       let nibble = UInt8(truncatingIfNeeded: code + 8)
       row[at] = column % 32 < 16 ? row[at] & 0xF0 | nibble : row[at] & 0x0F | nibble &<< 4

@@ -238,14 +238,19 @@ extension TensorDescriptor {
 
   /// Bytes of all codes as the kernels read them.
   var kernelCodeBytes: UInt64 {
-    hasBlockMask
-      ? storedBlocks * (bits == 4 ? 16 : 32) : UInt64(rows) * UInt64(kernelRowBytes)
+    hasBlockMask ? storedBlocks * UInt64(blockBytes) : UInt64(rows) * UInt64(kernelRowBytes)
   }
+
+  /// Whether the kernels read two codes of a grid in a byte.
+  var hasNibbles: Bool { encoding == .grid && bits <= 4 }
+
+  /// Bytes of 32 codes of a grid as the kernels read them.
+  var blockBytes: UInt32 { hasNibbles ? 16 : 32 }
 
   /// Bytes in a row of codes as the kernels read them, where all blocks are there.
   var kernelRowBytes: UInt32 {
     switch encoding {
-    case .grid: return bits == 4 ? blocks * 16 : blocks * 32
+    case .grid: return blocks * blockBytes
     case .wide: return columns * 2
     case .words: return columns * 4
     }

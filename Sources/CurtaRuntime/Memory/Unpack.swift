@@ -1,10 +1,12 @@
-// Packed codes of 2, 3, 5, 6 or 7 bits to one signed byte each.
+// Packed codes of 2, 3, 5, 6 or 7 bits to nibbles or signed bytes.
 // SPDX-License-Identifier: Apache-2.0
 
 /// Expands `blocks` blocks of 32 codes of `bits` bits: their fields of 4, of 2 and of 1 bits lie in
-/// 16, 8 and 4 bytes after each other. Eight codes go through a word at once.
+/// 16, 8 and 4 bytes after each other. Eight codes go through a word at once. A code of up to four bits
+/// may become a nibble, code + 8: code i of a block is in the lower half of byte i, 16 + i in the upper.
 func unpackBlocks(
-  _ blocks: Int, bits: UInt64, from packed: UnsafeRawPointer, to out: UnsafeMutableRawPointer
+  _ blocks: Int, bits: UInt64, toNibbles: Bool, from packed: UnsafeRawPointer,
+  to out: UnsafeMutableRawPointer
 ) {
   let ones: UInt64 = 0x0101_0101_0101_0101
   let zero = ones << (bits - 1)
@@ -38,6 +40,16 @@ func unpackBlocks(
         words[i] |= (first | second &<< 32) &<< low
       }
       source += 4
+    }
+    if toNibbles {
+      for i in 0..<2 {
+        let low = words[i] &+ (ones &* 8 &- zero)
+        let high = words[i + 2] &+ (ones &* 8 &- zero)
+        target.storeBytes(
+          of: (low | high &<< 4).littleEndian, toByteOffset: 8 * i, as: UInt64.self)
+      }
+      target += 16
+      continue
     }
     // Less zero in each byte: with 128 added first, and taken away after, none borrows.
     for i in 0..<4 {

@@ -74,7 +74,7 @@ extension curta_weight {
     switch Int(kind) {
     case CURTA_WEIGHT_WIDE:
       return Int64(row.load(fromByteOffset: 2 * k, as: Int16.self))
-    case CURTA_WEIGHT_BYTES:
+    case CURTA_WEIGHT_SMALL, CURTA_WEIGHT_BYTES:
       code = Int64(row.load(fromByteOffset: k, as: Int8.self))
     default:
       let i = k % 32
