@@ -103,7 +103,9 @@ struct LayerCalibration {
   }
 
   /// The tensors of layer `index` learned together, in place of `tensors`, which solvers made, for the
-  /// sums of the float model; the streams stay. Throws `ConversionError`, `QuantizeError`.
+  /// sums of the float model; the streams stay. For those that the float layer makes of the quantized rows
+  /// less is won (curta-stories, 3 bits, 4 096 tokens: KL 0.171 without learning, 0.163 so, 0.142 for the
+  /// float model's). Throws `ConversionError`, `QuantizeError`.
   func learn(
     _ tensors: [PackedTensor], of layer: DecoderLayer, _ index: Int, _ rule: BlockRule
   ) throws -> (tensors: [PackedTensor], report: BlockReport) {

@@ -1,6 +1,7 @@
 // Layers learned behind the solvers.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaImport
 import CurtaQuantize
 import CurtaTensor
 import CurtaTestSupport
@@ -90,6 +91,88 @@ import Testing
       let other = #expect(throws: WorkError.self) { try conversion.run(to: path) }
       #expect("\(other!)".contains("leave --statistics out"))
     }
+  }
+
+  /// The gradient by gains and shifts of the inputs, which the float layer sees too, against differences
+  /// of the loss along it.
+  @Test func gradientsByTheChangeAreThoseOfDifferences() throws {
+    var random = SeededRandom.announced("gradients by a change of inputs")
+    func matrix(_ rows: Int, _ columns: Int, _ range: Float) -> Matrix {
+      Matrix(
+        rows: rows, columns: columns,
+        values: (0..<rows * columns).map { _ in Float.random(in: -range...range, using: &random) })
+    }
+    let source = try loadCheckpoint(ArchitectureTests.folder.path + "/qwen2").source
+      .foldingNormBiases()
+    let (d, layer) = (source.description, try source.layer(0))
+    var current = layer
+    for i in current.up.weight.values.indices {
+      current.up.weight.values[i] *= i % 3 == 0 ? 1.2 : 1
+    }
+    for i in current.key.weight.values.indices { current.key.weight.values[i] *= 0.9 }
+    let runner = LayerRunner(d)
+    let inputs = [matrix(6, d.width, 1), matrix(4, d.width, 1)]
+    let floats = runner.run(layer, 0, over: inputs)
+    let rests = inputs.map { matrix($0.rows, d.width, 0.1) }
+    let samples = (0..<2).map { i in
+      var target = floats[i]
+      target.add(rests[i])
+      return BlockLearning.Sample(input: inputs[i], target: target)
+    }
+    let learning = BlockLearning(
+      rule: BlockRule(), d: d, parts: LayerPart.present(in: d.parts), runner: runner, layer: layer,
+      index: 0)
+    var gain = matrix(1, d.width, 0.2)
+    for i in gain.values.indices { gain.values[i] += 1 }
+    let shift = matrix(1, d.width, 0.2)
+    let found = learning.gradients(
+      current, samples, InputChange(gain: gain, shift: shift), byChange: true
+    ).change
+
+    /// Targets for a change, and how far the layer is from them with the row weights `weights`.
+    func changed(_ gain: Matrix, _ shift: Matrix) -> (outputs: [Matrix], targets: [Matrix]) {
+      let moved = inputs.map { input in
+        var result = input
+        for i in result.values.indices {
+          let channel = i % d.width
+          result.values[i] = result.values[i] * gain.values[channel] + shift.values[channel]
+        }
+        return result
+      }
+      let targets = zip(runner.run(layer, 0, over: moved), rests).map { float, rest in
+        var target = float
+        target.add(rest)
+        return target
+      }
+      return (runner.run(current, 0, over: moved), targets)
+    }
+    // The lengths of the rows are those before the step.
+    let lengths = changed(gain, shift).targets.map { target in
+      (0..<target.rows).map { row in target.row(row).reduce(0.0) { $0 + Double($1 * $1) } }
+    }
+    func loss(_ step: Float) -> Double {
+      func along(_ start: Matrix, _ direction: Matrix) -> Matrix {
+        var result = start
+        for i in result.values.indices { result.values[i] += step * direction.values[i] }
+        return result
+      }
+      let (outputs, targets) = changed(along(gain, found[0]), along(shift, found[1]))
+      var sum = 0.0
+      for (i, output) in outputs.enumerated() {
+        for row in 0..<output.rows {
+          let distance = zip(output.row(row), targets[i].row(row)).reduce(0.0) {
+            $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+          }
+          sum += distance / lengths[i][row]
+        }
+      }
+      return sum / Double(inputs.reduce(0) { $0 + $1.rows })
+    }
+    let square = found.flatMap(\.values).reduce(0.0) { $0 + Double($1) * Double($1) }
+    let step = Float(0.02 / square.squareRoot())
+    let slope = (loss(step) - loss(-step)) / Double(2 * step)
+    #expect(square > 0)
+    #expect(abs(slope - square) < 0.02 * square, "\(slope), \(square)")
   }
 
   /// The same of vision transformers, whose error on images that nothing was learned from falls: in all
