@@ -13,14 +13,12 @@ struct InputChange: Sendable {
 /// A learned change of a layer's inputs, after MetaAug (Pan et al., ECCV 2024, arXiv 2407.14726), whose
 /// change of images is a network.
 ///
-/// Bi-level: parameters that took one step on changed inputs should do well on unchanged inputs that no
-/// step is taken on. With v the gradient of that loss behind the step of length η, the gradient by the
+/// Bi-level: parameters that took one step on changed inputs should do well on unchanged inputs that the
+/// step was not taken on. With v the gradient of that loss behind the step of length η, the gradient by the
 /// change is −η ∂/∂change of the inner loss' slope along v, by central differences of the parameters, as
 /// DARTS has it (Liu et al. 2018, arXiv 1806.09055). A margin keeps the change close to one of a given
 /// size: inputs stay what they are, and do not stay as they are. Every second step is on unchanged inputs.
 struct Augmentation {
-  /// Samples to learn parameters from.
-  let training: [BlockLearning.Sample]
   private let learning: BlockLearning
   private var validation: MiniBatches
   /// Gains − 1 and, in root mean squares of their channels, shifts, [2][width].
@@ -36,13 +34,10 @@ struct Augmentation {
   /// Length of the inner step, and of the differences, in lengths of each tensor.
   private static let inner: Float = 0.01
 
-  /// A third of `samples`, where there are three, tells how well a step did.
+  /// Other mini-batches of `samples` than those that steps are taken on tell how well a step did.
   init(_ learning: BlockLearning, _ samples: [BlockLearning.Sample]) {
     self.learning = learning
-    let isSplit = samples.count > 2
-    training = isSplit ? samples.indices.filter { $0 % 3 != 2 }.map { samples[$0] } : samples
-    validation = MiniBatches(
-      isSplit ? samples.indices.filter { $0 % 3 == 2 }.map { samples[$0] } : samples, rows: 512)
+    validation = MiniBatches(samples, rows: BlockLearning.batchRows, seed: 4)
     let width = learning.d.width
     var squares = [Double](repeating: 0, count: width)
     var rows = 0

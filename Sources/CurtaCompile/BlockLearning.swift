@@ -57,7 +57,7 @@ struct BlockLearning {
   let index: Int
 
   /// Rows in a mini-batch, at least where there are as many.
-  private static let batchRows = 512
+  static let batchRows = 512
   /// How far the logarithm of a step goes in an iteration, and a bias or norm in parts of its mean
   /// magnitude, for a weight that goes a step.
   private static let fineRate: Float = 0.2
@@ -107,7 +107,7 @@ struct BlockLearning {
   ) throws(QuantizeError) -> Found {
     var augmentation = augmentation
     var learned = LearnedLayer(layer, parts, start.tensors)
-    var batches = MiniBatches(augmentation?.training ?? seen, rows: Self.batchRows)
+    var batches = MiniBatches(seen, rows: Self.batchRows, seed: 2)
     var best: (tensors: [PackedTensor], held: Double)?
     for step in 0..<rule.iterations {
       let batch = batches.next()
@@ -214,12 +214,13 @@ struct MiniBatches {
   private let rows: Int
   private var order: [Int]
   private var place: Int
-  private var random = RandomNumbers(seed: 2)
+  private var random: RandomNumbers
 
   /// Mini-batches of `rows` rows, or some more.
-  init(_ samples: [BlockLearning.Sample], rows: Int) {
+  init(_ samples: [BlockLearning.Sample], rows: Int, seed: UInt64) {
     self.samples = samples
     self.rows = rows
+    random = RandomNumbers(seed: seed)
     order = Array(samples.indices)
     place = samples.count
   }
