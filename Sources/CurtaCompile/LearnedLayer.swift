@@ -12,7 +12,8 @@ struct LearnedLayer {
   private var grids: [LayerPart: LearnedGrid] = [:]
   private var vectors: [LayerPart: (values: [Float], adam: Adam)] = [:]
 
-  /// How far, in steps, a weight may begin from its code towards the real number that it stands for.
+  /// How far, in steps, a weight may begin from its code towards the real number that it stands for: as far
+  /// as 0.45 is no better, 0.1 is worse (curta-stories, 3 bits, 4 096 tokens: KL 0.142, 0.142, 0.152).
   private static let edge: Float = 0.3
 
   /// `tensors`, in the order of `parts`, stand for those of `layer`.

@@ -7,7 +7,9 @@
 public struct BlockRule: Sendable, Equatable {
   /// Mini-batches that are learned from.
   public var iterations: Int
-  /// How far a weight goes in an iteration at first, in steps of its grid.
+  /// How far a weight goes in an iteration at first, in steps of its grid; falls to 0 as half a cosine
+  /// (curta-stories, 3 bits, 4 096 tokens: KL 0.171 without learning, 0.153 with 0.0015, 0.142 with 0.003,
+  /// 0.152 with 0.006).
   public var rate: Double
   /// Whether it is learned a second time from inputs that are changed by what is learned to make it hold
   /// for others (MetaAug).
