@@ -32,7 +32,8 @@ public struct ConversionPlan: Sendable, Equatable {
   public struct Measuring: Sendable, Equatable {
     /// Rows of text or images, at most.
     public var rows: Int
-    /// Bytes of the rows of the residual stream, on their way through a layer.
+    /// Bytes of the rows of the residual stream, on their way through a layer; where layers are learned,
+    /// of those of the float model too.
     public var rowBytes: Int
     /// Bytes of the second moments of one layer's inputs, and of what solvers make of them.
     public var momentBytes: Int
@@ -41,7 +42,7 @@ public struct ConversionPlan: Sendable, Equatable {
 
     init(_ d: DecoderDescription, rows: Int, recipe: Recipe) {
       self.rows = rows
-      rowBytes = 2 * 4 * rows * d.width
+      rowBytes = (recipe.blocks == nil ? 2 : 4) * 4 * rows * d.width
       let inputs =
         [d.width, d.queryWidth, d.feedForwardWidth]
         + (d.parts.contains(.sharedNorm) ? [] : [d.width])

@@ -102,11 +102,3 @@ extension InputMoments {
     }
   }
 }
-
-extension Matrix {
-  /// self − other, element by element.
-  fileprivate func minus(_ other: Matrix) -> Matrix {
-    precondition(rows == other.rows && columns == other.columns)
-    return Matrix(rows: rows, columns: columns, values: zip(values, other.values).map { $0 - $1 })
-  }
-}

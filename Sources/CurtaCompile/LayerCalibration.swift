@@ -12,6 +12,7 @@ import CurtaWrite
 /// layer sees what it will see in the end (as GPTQ does, Frantar et al. 2022). Activations are rounded
 /// to codes in both. Where much is lost, as by pruning, `aim` does more in place of the two.
 struct LayerCalibration {
+  private let d: DecoderDescription
   private let parts: [LayerPart]
   private let spreading: Spreading
   /// Whether what a block gives is normed before it enters the sum.
@@ -29,6 +30,7 @@ struct LayerCalibration {
     _ d: DecoderDescription, _ streams: [Matrix], codes: [ScoreCode] = [], aims: Bool = false,
     rounds: Bool = true
   ) {
+    self.d = d
     parts = LayerPart.present(in: d.parts)
     spreading = Spreading(d)
     hasPostNorms = d.parts.contains(.postNorms)
@@ -98,6 +100,25 @@ struct LayerCalibration {
       tensors += made
     }
     return tensors
+  }
+
+  /// The tensors of layer `index` learned together, in place of `tensors`, which solvers made, for the
+  /// sums of the float model; the streams stay. For those that the float layer makes of the quantized rows
+  /// less is won (curta-stories, 3 bits, 4 096 tokens: KL 0.171 without learning, 0.163 so, 0.142 for the
+  /// float model's). Throws `ConversionError`, `QuantizeError`.
+  func learn(
+    _ tensors: [PackedTensor], of layer: DecoderLayer, _ index: Int, _ rule: BlockRule
+  ) throws -> (tensors: [PackedTensor], report: BlockReport) {
+    guard streams.count > 1 else {
+      throw ConversionError.unsupported([
+        "'blocks' with one input to look at: some are learned from and others held out"
+      ])
+    }
+    let targets = exact.run(layer, index, over: exactStreams ?? streams)
+    let learning = BlockLearning(
+      rule: rule, d: d, parts: parts, runner: rounded, layer: layer, index: index)
+    return try learning.run(
+      tensors, zip(streams, targets).map { BlockLearning.Sample(input: $0, target: $1) })
   }
 
   /// Gathers the moments of the head's input.

@@ -77,7 +77,7 @@ struct Lowering {
         }
         if work.statistics == nil {
           calibration = LayerCalibration(
-            d, stack.streams, codes: codes, aims: recipe.prune != nil)
+            d, stack.streams, codes: codes, aims: recipe.aims)
         }
         if d.tiedHead, let place = first.firstIndex(of: .embedding) {
           last.append(first.remove(at: place))
@@ -133,7 +133,14 @@ extension ConversionWork {
         }
       }
       let moments = try statistics?.moments(layer: index, d) ?? seen?.watch(layer, index)
-      return try packer.put(values, at: places.lowerBound, moments: moments)
+      guard let rule = packer.recipe.blocks, let seen else {
+        return try packer.put(values, at: places.lowerBound, moments: moments)
+      }
+      return try packer.put(values, at: places.lowerBound, moments: moments) { tensors in
+        let (learned, report) = try seen.learn(tensors, of: layer, index, rule)
+        progress(.learned(report))
+        return learned
+      }
     }
     progress(.calibrating)
     calibration?.advance(layer, index, as: tensors)

@@ -66,7 +66,7 @@ final class StageClock {
   /// nil: the stage goes on.
   private static func place(of stage: ConversionStage) -> (name: String, layer: Int?)? {
     switch stage {
-    case .quantized: nil
+    case .quantized, .learned: nil
     case .reading: ("read", nil)
     case .calibrating: ("calibrate", nil)
     case .measuring: ("measure", nil)

@@ -16,6 +16,8 @@ public enum ConversionStage: Sendable, Equatable {
   case quantizing(name: String, index: Int, count: Int)
   /// What each step left of the error of that tensor.
   case quantized(name: String, steps: [SolvingStep])
+  /// What learning the tensors of a layer together led to.
+  case learned(BlockReport)
   /// Packing and compressing what was quantized.
   case compressing
   case writing
@@ -112,13 +114,15 @@ struct TensorPacker {
   }
 
   /// Quantizes and packs the tensors at `place` and behind. `moments` are those of their inputs,
-  /// which solvers need. Throws `ConversionError` or `WriteError`.
+  /// which solvers need; `refine` may give others in their place. Throws `ConversionError` or
+  /// `WriteError`, or what `refine` throws.
   @discardableResult
   mutating func put(
-    _ values: [Matrix], at place: Int, moments: InputMoments? = nil
+    _ values: [Matrix], at place: Int, moments: InputMoments? = nil,
+    refine: ([PackedTensor]) throws -> [PackedTensor] = { $0 }
   ) throws -> [PackedTensor] {
     var tensors: [PackedTensor] = []
-    var contents: [(place: Int, tensor: QuantizedTensor)] = []
+    var ownFactors: [(place: Int, tensor: QuantizedTensor)] = []
     for (place, values) in zip(place..., values) {
       let tensor = planned[place]
       guard let role = tensor.role else { preconditionFailure("\(tensor.name) has no values") }
@@ -128,9 +132,8 @@ struct TensorPacker {
           if own.left != place { report(planned[own.left].name) }
           report(planned[own.right].name)
           let packed = try factor(values, place, own, role, moments)
-          if let base = packed.tensor { contents.append((place, base)) }
           if let factors = packed.factors {
-            contents += [(own.left, factors.left), (own.right, factors.right)]
+            ownFactors += [(own.left, factors.left), (own.right, factors.right)]
           }
           tensors.append(packed)
           continue
@@ -138,15 +141,18 @@ struct TensorPacker {
         let turned = Spreading.turned(values, block: tensor.block)
         let target = moments?.target(turned, for: role) ?? turned
         let quantized = try quantize(target, tensor.name, role, moments)
-        contents.append((place, quantized))
         tensors.append(PackedTensor(tensor: quantized, planned: tensor))
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
     }
+    tensors = try refine(tensors)
+    let contents =
+      zip(place..., tensors).compactMap { place, packed in packed.tensor.map { (place, $0) } }
+      + ownFactors
     progress(.compressing)
-    let packed = try TensorContents.packed(contents.map { TensorContents($0.tensor) }, codec)
-    for (content, packed) in zip(contents, packed) { slots[content.place] = packed }
+    let packed = try TensorContents.packed(contents.map { TensorContents($0.1) }, codec)
+    for (content, packed) in zip(contents, packed) { slots[content.0] = packed }
     return tensors
   }
 

@@ -70,7 +70,7 @@ struct VisionLowering {
       }
       if work.statistics == nil {
         calibration = LayerCalibration(
-          vision.d.body, stack.streams, codes: codes, aims: recipe.prune != nil)
+          vision.d.body, stack.streams, codes: codes, aims: recipe.aims)
       }
     }
     for index in layers {

@@ -159,7 +159,7 @@ extension Recipe: Codable {
     case name, description, clip, solvers
     case standard = "default"
     case lowRank = "low_rank"
-    case attention, smooth, prune, outliers, loss, rules, choices, tensors
+    case attention, smooth, blocks, prune, outliers, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -219,6 +219,13 @@ extension Recipe: Codable {
         throw RecipeProblem(reason: "'loss' excludes 'outliers' and 'low_rank'")
       }
     }
+    blocks = try object.value(BlockRule.self, "blocks")
+    if blocks != nil {
+      let others = exclusive + (loss == nil ? [] : ["loss"])
+      if let other = others.first {
+        throw RecipeProblem(reason: "'blocks' with '\(other)'; a recipe has one of them")
+      }
+    }
     if lowRank != nil, !choices.isEmpty {
       throw RecipeProblem(reason: "'low_rank' with 'choices'; a recipe has one of them")
     }
@@ -239,6 +246,7 @@ extension Recipe: Codable {
       }, forKey: .rules)
     try container.encodeIfPresent(attentionBits, forKey: .attention)
     if smooths { try container.encode(smooths, forKey: .smooth) }
+    try container.encodeIfPresent(blocks, forKey: .blocks)
     try container.encodeIfPresent(prune, forKey: .prune)
     try container.encodeIfPresent(loss, forKey: .loss)
     try container.encodeIfPresent(outliers, forKey: .outliers)

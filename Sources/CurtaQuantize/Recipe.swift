@@ -49,14 +49,14 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "attention": 4, "smooth": true, "prune": {"density": 0.5}, "loss": 0.05,
-///   "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
+///   "attention": 4, "smooth": true, "blocks": {"iterations": 300}, "prune": {"density": 0.5},
+///   "loss": 0.05, "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
 ///   "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
-/// `prune`, `outliers`, `low_rank` and `loss` exclude one another; `low_rank` and `loss` exclude
-/// `choices`, `smooth` excludes `prune`. With `loss`, the weights of layers, embedding and head have
+/// `prune`, `outliers`, `low_rank` and `loss` exclude one another and `blocks`; `low_rank` and `loss`
+/// exclude `choices`, `smooth` excludes `prune`. With `loss`, the weights of layers, embedding and head have
 /// 8-bit codes with one scale a row that are few bits once the file is compressed (`RateQuantizer`),
 /// whatever their rule: as few as this loss takes, a KL divergence in nats, or of features the squared
 /// distance over the squared length. It is planned on what the conversion looks at; on other texts
@@ -79,6 +79,8 @@ public struct Recipe: Sendable, Equatable {
   public var loss: Double?
   /// Bits of the attention weights, 2…4 (`attend`'s code); nil: they are not coded.
   public var attentionBits: Int?
+  /// How the tensors of a layer are learned together behind the solvers; nil: not at all.
+  public var blocks: BlockRule?
   /// Whether channels are scaled ahead of linear layers where that loses less (see `Smoothing`).
   public var smooths = false
   /// What the layers' tensors of 2 to 8 bits have besides their codes; nil: nothing.
@@ -106,10 +108,17 @@ public struct Recipe: Sendable, Equatable {
   /// Whether a conversion needs something to calibrate on.
   public var isCalibrated: Bool {
     !solvers.isEmpty || prune != nil || loss != nil || attentionBits != nil || smooths
+      || blocks != nil
   }
 
   /// Whether second moments of the inputs do not say all that it needs to know of them.
-  public var looksAtInputs: Bool { loss != nil || attentionBits != nil || smooths }
+  public var looksAtInputs: Bool {
+    loss != nil || attentionBits != nil || smooths || blocks != nil
+  }
+
+  /// Whether tensors are made for the sums of the float model, not for what its layers make of quantized
+  /// rows.
+  public var aims: Bool { prune != nil || blocks != nil }
 
   /// The rule for a role, or for the tensor of that name.
   public func rule(for role: TensorRole, name: String = "") -> TensorRule {
@@ -193,6 +202,19 @@ extension Recipe {
     return recipe
   }
 
+  /// The same with layers learned as a whole.
+  public static let blocks3 = w3.learned("blocks3")
+  public static let blocks2 = w2.learned("blocks2")
+
+  /// Minutes where the solvers take seconds.
+  private func learned(_ name: String) -> Recipe {
+    var recipe = self
+    recipe.name = name
+    recipe.description += ", layers learned as a whole by gradients"
+    recipe.blocks = BlockRule()
+    return recipe
+  }
+
   /// Small on disk, 8 bits a weight in memory: some 4.6 and 4 bits of SmolLM2-135M, for the KL
   /// divergence of usual files of 4 and of 3 bits.
   public static let flash4 = flash("flash4", loss: 0.016)
@@ -231,7 +253,7 @@ extension Recipe {
 
   public static let builtIn = [
     w8, w6, w4, w3, w2, rtn4, gptq, quantease, decoupleq, adaquant, best, flash4, flash3, lpvit,
-    isvit,
+    isvit, blocks3, blocks2,
   ]
 
   /// The built-in recipe of that name, else the recipe in the JSON file of that path.

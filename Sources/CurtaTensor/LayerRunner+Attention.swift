@@ -100,7 +100,7 @@ extension LayerRunner {
 
 /// Softmax of each row [positions] over all positions or, where it is causal, over the last `window`
 /// up to its own; zero elsewhere.
-private func softmax(
+func softmax(
   _ scores: inout [Float], tokens: Int, positions: Int, window: Int?, isCausal: Bool
 ) {
   scores.withUnsafeMutableBufferPointer { scores in
@@ -129,7 +129,7 @@ struct Rotation {
   private let headWidth: Int
   private let pairs: Int
   private let cosines: [Float]  // [positions][pairs]
-  private let sines: [Float]  // [positions][pairs]
+  private var sines: [Float]  // [positions][pairs]
 
   /// Angles of the positions `start ..< start + count`, in double precision.
   init(_ table: RotaryTable, headWidth: Int, from start: Int, count: Int) {
@@ -147,6 +147,13 @@ struct Rotation {
     }
     self.cosines = cosines
     self.sines = sines
+  }
+
+  /// The same angles the other way round.
+  var inverse: Rotation {
+    var other = self
+    other.sines = sines.map { -$0 }
+    return other
   }
 
   /// Turns every head of x, [positions][heads][headWidth].

@@ -187,18 +187,21 @@ extension Matrix {
   /// X·Wᵀ + bias.
   func through(_ layer: LinearLayer) -> Matrix {
     var result = times(transposed: layer.weight)
-    if let bias = layer.bias {
-      result.values.withUnsafeMutableBufferPointer { values in
-        for row in 0..<rows {
-          for i in 0..<bias.count { values[row * bias.count + i] += bias[i] }
-        }
-      }
-    }
+    if let bias = layer.bias { result.addToRows(bias) }
     return result
   }
 
+  /// Adds `row` [columns] to every row.
+  mutating func addToRows(_ row: [Float]) {
+    values.withUnsafeMutableBufferPointer { values in
+      for start in stride(from: 0, to: values.count, by: row.count) {
+        for i in 0..<row.count { values[start + i] += row[i] }
+      }
+    }
+  }
+
   /// self += other, element by element.
-  mutating func add(_ other: Matrix) {
+  package mutating func add(_ other: Matrix) {
     precondition(rows == other.rows && columns == other.columns)
     values.withUnsafeMutableBufferPointer { values in
       other.values.withUnsafeBufferPointer { other in

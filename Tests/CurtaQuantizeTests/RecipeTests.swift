@@ -50,6 +50,13 @@ import Testing
       let json = try JSONEncoder().encode(recipe)
       #expect(try Recipe.parse(json, source: "outliers") == recipe)
     }
+    for augments in [true, false] {
+      var recipe = Recipe.w3
+      recipe.blocks = BlockRule(iterations: 7, rate: 0.01, augments: augments)
+      let json = try JSONEncoder().encode(recipe)
+      #expect(try Recipe.parse(json, source: "blocks") == recipe)
+    }
+    #expect(try parse(#"{"name": "a", "blocks": {}}"#).blocks == BlockRule())
     for keepsBase in [true, false] {
       var recipe = Recipe.rtn4
       recipe.lowRank = LowRankRule(share: 0.25, keepsBase: keepsBase)
@@ -181,6 +188,14 @@ import Testing
       #"{"name": "a", "solvers": ["adaquant"], "outliers": {"columns": 0.1}}"#,
       ["'outliers'", "'adaquant'"]
     ),
+    (#"{"name": "a", "blocks": {"steps": 9}}"#, ["steps", "iterations, rate, augment"]),
+    (#"{"name": "a", "blocks": {"iterations": 0}}"#, ["'iterations' is 0", "1 to 100000"]),
+    (#"{"name": "a", "blocks": {"rate": 0}}"#, ["'rate' is 0", "above 0"]),
+    (#"{"name": "a", "blocks": {"augment": 1}}"#, ["blocks.augment"]),
+    (#"{"name": "a", "blocks": {}, "loss": 0.1}"#, ["'blocks' with 'loss'"]),
+    (#"{"name": "a", "blocks": {}, "prune": {"density": 0.5}}"#, ["'blocks' with 'prune'"]),
+    (#"{"name": "a", "blocks": {}, "low_rank": {"share": 0.5}}"#, ["'blocks' with 'low_rank'"]),
+    (#"{"name": "a", "blocks": {}, "outliers": {"columns": 0.1}}"#, ["'blocks' with 'outliers'"]),
     (#"{"name": "a", "low_rank": {}}"#, ["either 'share' or 'residual'"]),
     (#"{"name": "a", "low_rank": {"share": 1.5}}"#, ["1.5", "at most 1"]),
     (#"{"name": "a", "low_rank": {"rank": 4}}"#, ["rank", "share, residual"]),

@@ -218,11 +218,11 @@ struct Convert: ParsableCommand {
 
   private func convert(
     _ conversion: Conversion, to output: String
-  ) throws -> (ConversionReport, [SolvedTensor]) {
+  ) throws -> (ConversionReport, SolvingRecord) {
     var line = ProgressLine(progress)
     defer { line.clear() }
     var hasBegun = false
-    var solved: [SolvedTensor] = []
+    var solved = SolvingRecord()
     let report = try conversion.run(to: output) { stage in
       switch stage {
       // These come back for every layer.
@@ -234,7 +234,8 @@ struct Convert: ParsableCommand {
       case .quantizing(let name, let index, let count):
         hasBegun = true
         line.show(name, 5 + 85 * index / max(1, count), of: 100)
-      case .quantized(let name, let steps): solved.append(SolvedTensor(name: name, steps: steps))
+      case .quantized(let name, let steps): solved.tensors.append((name, steps))
+      case .learned(let report): solved.layers.append(report)
       case .writing: line.show("writing", 90, of: 100)
       case .checking: line.show("checking", 95, of: 100)
       }
@@ -246,10 +247,10 @@ struct Convert: ParsableCommand {
   }
 }
 
-/// What each step left of a tensor's error.
-private struct SolvedTensor {
-  let name: String
-  let steps: [SolvingStep]
+/// What each step left of the errors of tensors, and what learning layers led to.
+private struct SolvingRecord {
+  var tensors: [(name: String, steps: [SolvingStep])] = []
+  var layers: [BlockReport] = []
 }
 
 // MARK: - For people
@@ -286,14 +287,27 @@ extension Convert {
     }
   }
 
-  private func show(_ solved: [SolvedTensor]) {
+  private func show(_ solved: SolvingRecord) {
     var table = Table(["tensor", "step", ">error of outputs", ">seconds"])
-    for tensor in solved {
+    for tensor in solved.tensors {
       for step in tensor.steps {
         table.add([tensor.name, step.name, decimal(step.error, 6), decimal(step.seconds, 3)])
       }
     }
     Terminal.write(table.text)
+    Terminal.line()
+    guard !solved.layers.isEmpty else { return }
+    var layers = Table(["layer", "tensors", ">error", ">held out", "kept", ">seconds"])
+    for layer in solved.layers {
+      for (kind, errors) in layer.errors {
+        let isKept = kind == layer.kept
+        layers.add([
+          layer.name, kind.rawValue, decimal(errors.seen, 6), decimal(errors.held, 6),
+          isKept ? "yes" : "", isKept ? decimal(layer.seconds, 3) : "",
+        ])
+      }
+    }
+    Terminal.write(layers.text)
     Terminal.line()
   }
 
@@ -460,6 +474,13 @@ private struct ReportJSON: Encodable {
     let steps: [Step]
   }
 
+  struct Learned: Encodable {
+    struct Errors: Encodable { let error, heldOut: Double }
+    let name, kept: String
+    let errors: [String: Errors]
+    let seconds: Double
+  }
+
   let schema = "curta.convert/1"
   let file, recipe: String
   let tensors: [Tensor]
@@ -471,12 +492,24 @@ private struct ReportJSON: Encodable {
   let layerSeconds: [LayerTimeJSON]
   /// What each step left of the error of outputs, over their mean square, and seconds over all cores.
   let solved: [Solved]
+  /// What learning the tensors of layers together left of the error of their sums, over the mean square:
+  /// of inputs that were learned from, and of those that were held out.
+  let learned: [Learned]
 
-  init(_ report: ConversionReport, _ solved: [SolvedTensor], output: String) {
+  init(_ report: ConversionReport, _ solved: SolvingRecord, output: String) {
     let sizes = report.sizes
     file = output
     recipe = report.recipe
-    self.solved = solved.map {
+    learned = solved.layers.map { layer in
+      let errors = layer.errors.map {
+        ($0.kind.rawValue, Learned.Errors(error: $0.errors.seen, heldOut: $0.errors.held))
+      }
+      return Learned(
+        name: layer.name, kept: layer.kept.rawValue,
+        errors: Dictionary(uniqueKeysWithValues: errors),
+        seconds: layer.seconds)
+    }
+    self.solved = solved.tensors.map {
       Solved(
         name: $0.name,
         steps: $0.steps.map { Step(step: $0.name, error: $0.error, seconds: $0.seconds) })
