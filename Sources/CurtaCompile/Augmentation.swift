@@ -18,6 +18,9 @@ struct InputChange: Sendable {
 /// change is −η ∂/∂change of the inner loss' slope along v, by central differences of the parameters, as
 /// DARTS has it (Liu et al. 2018, arXiv 1806.09055). A margin keeps the change close to one of a given
 /// size: inputs stay what they are, and do not stay as they are. Every second step is on unchanged inputs.
+///
+/// It takes three times as long and wins nothing on curta-stories (3 bits, 4 096 tokens): three of five
+/// layers are better by up to 1.3 % on what is held out, and the KL divergence is 0.146 in place of 0.142.
 struct Augmentation {
   private let learning: BlockLearning
   private var validation: MiniBatches

@@ -12,7 +12,7 @@ public struct BlockRule: Sendable, Equatable {
   /// 0.152 with 0.006).
   public var rate: Double
   /// Whether it is learned a second time from inputs that are changed by what is learned to make it hold
-  /// for others (MetaAug).
+  /// for others (MetaAug); what is less wrong on inputs that were held out is kept.
   public var augments: Bool
 
   public init(iterations: Int = 300, rate: Double = 0.003, augments: Bool = false) {
