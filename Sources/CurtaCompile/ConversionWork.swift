@@ -72,17 +72,17 @@ final class ConversionWork {
   }
 
   /// Says what decides the bytes of the tensors. `recipe` has its bits shared out; `model` describes
-  /// it, `inputs` is a hash of what it is calibrated on. Throws `WorkError` or `WriteError`.
+  /// it, `spreading` says what turns its rows, `inputs` is a hash of what it is calibrated on. Throws `WorkError` or `WriteError`.
   func begin(
-    recipe: Recipe, codec: CodecChoice, model: some Any, inputs: @autoclosure () -> String,
-    metadata: [String: MetadataValue]
+    recipe: Recipe, codec: CodecChoice, model: some Any, spreading: Spreading,
+    inputs: @autoclosure () -> String, metadata: [String: MetadataValue]
   ) throws {
     guard keep != nil || asked != nil else { return }
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     facts = metadata
     facts["work.recipe"] = .text(hashText([UInt8](try encoder.encode(recipe))))
-    facts["work.model"] = .text(hashText(Array("\(model)".utf8)))
+    facts["work.model"] = .text(hashText(Array("\(model) \(spreading)".utf8)))
     facts["work.codec"] = .text(codec.name)
     facts["work.inputs"] = .text(
       statistics.map { "statistics \($0.identity)" } ?? (recipe.isCalibrated ? inputs() : "none"))

@@ -40,7 +40,7 @@ public struct DequantizedModel {
         return try TensorReader(file, tensor).matrix()
       }
       guard let own = factors[planned.name] else {
-        return Spreading.turnedBack(try base(), block: planned.block)
+        return planned.turnedBack(try base())
       }
       guard own.left.columns == own.right.rows, Int(own.left.rows) == planned.rows,
         Int(own.right.columns) == planned.columns,
@@ -53,7 +53,7 @@ public struct DequantizedModel {
         let base = try base()
         for i in values.values.indices { values.values[i] += base.values[i] }
       }
-      return Spreading.turnedBack(values, block: planned.block)
+      return planned.turnedBack(values)
     }
 
     let none = LinearLayer(Matrix(rows: 0, columns: 0))

@@ -109,6 +109,7 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
         (TensorRole.embedding, weights.ends.embedding, model.weights.ends.embedding),
         (.down, weights.layers[1].down.weight, model.weights.layers[1].down.weight),
         (.key, weights.layers[0].key.weight, model.weights.layers[0].key.weight),
+        (.output, weights.layers[0].output.weight, model.weights.layers[0].output.weight),
       ] {
         let block = Spreading(weights.description).block(of: role)
         let turned = Spreading.turned(original, block: block)
