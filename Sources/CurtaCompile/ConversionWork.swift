@@ -59,6 +59,11 @@ final class ConversionWork {
       guard recipe.isCalibrated else {
         throw .unfit("--statistics has no use: recipe \(recipe.name) rounds to nearest")
       }
+      guard !recipe.rotates else {
+        throw .unfit(
+          "recipe \(recipe.name) turns the residual stream ('rotate'), of which --statistics have the"
+            + " moments as it is; leave --statistics out")
+      }
       guard !recipe.looksAtInputs else {
         throw .unfit(
           "recipe \(recipe.name) runs the model on its inputs, of which --statistics have the moments"

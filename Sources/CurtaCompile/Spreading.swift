@@ -30,7 +30,7 @@ public struct Spreading: Equatable, Sendable {
 
   public init(_ d: DecoderDescription) {
     func rows(_ width: Int) -> Int { d.spreadsRows ? Spreading.block(width) : 0 }
-    model = rows(d.width)
+    model = d.turnsResidual ? 0 : rows(d.width)
     let turned = rows(d.headWidth)
     value = turned >= 32 ? turned : 0
     attention = value > 0 ? value : rows(d.queryWidth)
@@ -84,16 +84,9 @@ public struct Spreading: Equatable, Sendable {
   /// `scale` of a matrix A [rows][columns].
   package static func spread(_ weight: Matrix, block: Int, scale: Float = 1) -> Matrix {
     guard block > 0 else { return weight }
-    var columns = Matrix(rows: weight.columns, columns: weight.rows)
-    for row in 0..<weight.rows {
-      for column in 0..<weight.columns { columns[column, row] = weight[row, column] }
-    }
+    var columns = weight.transposed
     hadamard(&columns.values, block: block, scale: scale)
-    var result = weight
-    for row in 0..<weight.rows {
-      for column in 0..<weight.columns { result[row, column] = columns[column, row] }
-    }
-    return result
+    return columns.transposed
   }
 
   /// W of `turned(W)`.

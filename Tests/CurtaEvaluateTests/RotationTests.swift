@@ -1,9 +1,12 @@
 // Rotations that the weights of a file carry: the float model stays what it is.
 // SPDX-License-Identifier: Apache-2.0
 
+import CurtaFormat
 import CurtaImport
+import CurtaQuantize
 import CurtaTensor
 import CurtaTestSupport
+import CurtaWrite
 import Testing
 
 @testable import CurtaCompile
@@ -56,6 +59,99 @@ extension DecoderLayer {
       expectSame(FloatVision(weights).forward(image), FloatVision(turned).forward(image))
     }
     expectTurned(weights.layers[0], turned.layers[0])
+  }
+
+  /// The residual stream with RMS and layer norms, shared ones, tied heads and biases.
+  @Test(arguments: ["llama", "qwen2", "qwen3", "gpt_neox", "phi", "starcoder2"])
+  func aTurnedStreamChangesNothing(name: String) throws {
+    let source = try loadCheckpoint(ArchitectureTests.folder.path + "/" + name).source
+    let plain = try DecoderWeights(source)
+    let turned = try DecoderWeights(source.foldingNormBiases().turningResidual())
+    let d = turned.description
+    #expect(turned.isConsistent && d.norm == .rms && !d.tiedHead)
+    let weights = turned.layers.flatMap(\.attentionNorm.weight) + turned.ends.finalNorm.weight
+    #expect(Set(weights) == [1])
+    let tokens: [Int32] = [1, 5, 3, 2, 9, 4, 7, 7]
+    func logits(_ weights: DecoderWeights) -> [Float] {
+      var decoder = FloatDecoder(weights)
+      var state = FloatDecoderState(weights.description)
+      return decoder.forward(tokens: tokens, outputs: 8, state: &state).values
+    }
+    expectSame(logits(plain), logits(turned))
+    // Each block is as long as it was, once the mean of a layer norm's rows is gone.
+    let streams = [plain, turned].map { LayerRunner($0.description).embed(tokens, $0.ends) }
+    for row in 0..<tokens.count {
+      var a = Array(streams[0].row(row))
+      let b = Array(streams[1].row(row))
+      if plain.description.norm == .layer {
+        let mean = a.reduce(0, +) / Float(a.count)
+        a = a.map { $0 - mean }
+      }
+      #expect(a != b)
+      let block = Spreading.block(d.width)
+      for start in stride(from: 0, to: d.width, by: block) {
+        func length(_ values: [Float]) -> Float {
+          values[start..<start + block].reduce(0) { $0 + $1 * $1 }.squareRoot()
+        }
+        #expect(abs(length(a) - length(b)) <= 1e-4 * length(a))
+      }
+    }
+  }
+
+  @Test(arguments: TinyVision.all)
+  func aTurnedStreamChangesNothingOfAVisionTransformer(tiny: TinyVision) throws {
+    let weights = tiny.weights(seed: 7)
+    let d = weights.description
+    guard d.hasHead, !d.hasFirstNorm, !d.body.parts.contains(.normsBehind) else {
+      #expect(throws: ConversionError.self) { try d.checkRotation() }
+      return
+    }
+    try d.checkRotation()
+    let turned = weights.turningResidual()
+    #expect(turned.isConsistent && turned.description.body.norm == .rms)
+    for image in VisionCalibration.drawn(d) {
+      expectSame(FloatVision(weights).forward(image), FloatVision(turned).forward(image))
+    }
+  }
+
+  /// The program has no Hadamard left but those of q, k and the feed-forward product.
+  @Test func theProgramTurnsNoRowsOfTheStream() throws {
+    var recipe = Recipe.w8
+    recipe.rotates = true
+    let weights = try #require(TinyVision.all.last).weights()
+    for recipe in [Recipe.w8, recipe] {
+      let ops = try Conversion.contents(weights, recipe: recipe, drawn: 2).program.ops
+      var blocks: [String: Set<Int>] = [:]
+      for op in ops {
+        switch op {
+        case .normQuant(_, _, _, let norm, let hadamard):
+          blocks["norm", default: []].insert(hadamard)
+          #expect(norm.kind == (recipe.rotates ? NormKind.rms : .layer))
+        case .attend(_, _, _, _, _, _, _, let hadamard, _, _):
+          blocks["attend", default: []].insert(hadamard)
+        case .gateQuant(_, _, _, _, let hadamard):
+          blocks["gate", default: []].insert(hadamard)
+        default: break
+        }
+      }
+      #expect(blocks == ["norm": [recipe.rotates ? 0 : 64], "attend": [0], "gate": [32]])
+    }
+  }
+
+  /// What cannot be turned is said in one list.
+  @Test func whatCannotBeTurnedIsListed() throws {
+    var d = TinyVision.all[0].weights().description
+    (d.hasHead, d.hasFirstNorm, d.body.width) = (false, true, 66)
+    #expect {
+      try d.checkRotation()
+    } throws: { error in
+      guard case ConversionError.rotation(let list) = error else { return false }
+      return list.count == 3 && "\(error)".contains("features")
+    }
+    for name in ["gemma2", "gpt2"] {
+      let source = try loadCheckpoint(ArchitectureTests.folder.path + "/" + name).source
+      #expect(throws: ConversionError.self) { try source.description.checkRotation() }
+    }
   }
 
   /// What is turned comes back.
