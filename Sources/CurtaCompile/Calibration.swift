@@ -91,9 +91,9 @@ struct ActivationRanges {
     self.maximum = maximum
   }
 
-  /// The point of the rows at a site of one layer.
-  func point(_ site: ActivationSite, layer: Int) -> FixedPoint {
-    FixedPoint(largest: maximum(site, layer), epsilon: epsilon)
+  /// The point of the rows at a site of one layer, which pass Hadamards of `block`; 0 is none.
+  func point(_ site: ActivationSite, layer: Int, block: Int = 0) -> FixedPoint {
+    FixedPoint(largest: maximum(site, layer) * Float(max(block, 1)).squareRoot(), epsilon: epsilon)
   }
 }
 

@@ -215,9 +215,9 @@ extension LayerStack {
   ) throws -> Matrix {
     let planned = part.planned(d, spreading, layer: index)
     guard let role = planned.role else { preconditionFailure("\(planned.name) is no weight") }
-    let turned = Spreading.turned(weight, block: planned.block)
+    let turned = planned.turned(weight)
     let tensor = try recipe.quantize(turned, name: planned.name, role: role)
-    return Spreading.turnedBack(tensor.dequantized() ?? turned, block: planned.block)
+    return planned.turnedBack(tensor.dequantized() ?? turned)
   }
 
   /// Σ over tokens of the squared error behind a layer whose weights and activations are rounded.

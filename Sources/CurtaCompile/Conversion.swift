@@ -183,6 +183,7 @@ public struct Conversion: Sendable {
       ? try CalibrationText.sequences(checkpoint, calibration) : []
     try work.begin(
       recipe: recipe, codec: codec, model: checkpoint.source.description,
+      spreading: Spreading(checkpoint.source.description),
       inputs: hashText(Array("\(sequences)".utf8)), metadata: metadata)
     let rates = try recipe.rates(checkpoint, sequences, progress: progress)
     let lowered = try withoutActuallyEscaping(progress) { progress in
@@ -233,6 +234,7 @@ public struct Conversion: Sendable {
     }
     try work.begin(
       recipe: recipe, codec: codec, model: weights.description,
+      spreading: Spreading(weights.description.body),
       inputs: hashText(images.isEmpty ? Array("drawn \(drawn)".utf8) : images.flatMap { $0 }),
       metadata: metadata)
     let rates = try recipe.rates(weights, images, progress: progress)

@@ -60,8 +60,12 @@ public struct ConversionPlan: Sendable, Equatable {
   public init(
     _ checkpoint: Checkpoint, recipe: Recipe, calibration: CalibrationInput = CalibrationInput()
   ) throws {
-    let d = checkpoint.source.description.withoutNormBiases
+    var d = checkpoint.source.description.withoutNormBiases
     try d.checkLimits()
+    if recipe.rotates {
+      try d.checkRotation()
+      d = d.turningResidual
+    }
     tensors = Self.tensors(TensorInventory(d, lowRank: recipe.lowRank).tensors, recipe)
     tokenizerBytes = try tokenizerSection(of: checkpoint).count
     parameters = checkpoint.source.parameterCount
@@ -77,6 +81,7 @@ public struct ConversionPlan: Sendable, Equatable {
   ) throws {
     let weights = checkpoint.weights
     try weights.description.checkLimits()
+    if recipe.rotates { try weights.description.checkRotation() }
     tensors = Self.tensors(
       VisionInventory(FoldedVision(weights), lowRank: recipe.lowRank).tensors, recipe)
     tokenizerBytes = 0

@@ -59,6 +59,11 @@ final class ConversionWork {
       guard recipe.isCalibrated else {
         throw .unfit("--statistics has no use: recipe \(recipe.name) rounds to nearest")
       }
+      guard !recipe.rotates else {
+        throw .unfit(
+          "recipe \(recipe.name) turns the residual stream ('rotate'), of which --statistics have the"
+            + " moments as it is; leave --statistics out")
+      }
       guard !recipe.looksAtInputs else {
         throw .unfit(
           "recipe \(recipe.name) runs the model on its inputs, of which --statistics have the moments"
@@ -72,17 +77,17 @@ final class ConversionWork {
   }
 
   /// Says what decides the bytes of the tensors. `recipe` has its bits shared out; `model` describes
-  /// it, `inputs` is a hash of what it is calibrated on. Throws `WorkError` or `WriteError`.
+  /// it, `spreading` says what turns its rows, `inputs` is a hash of what it is calibrated on. Throws `WorkError` or `WriteError`.
   func begin(
-    recipe: Recipe, codec: CodecChoice, model: some Any, inputs: @autoclosure () -> String,
-    metadata: [String: MetadataValue]
+    recipe: Recipe, codec: CodecChoice, model: some Any, spreading: Spreading,
+    inputs: @autoclosure () -> String, metadata: [String: MetadataValue]
   ) throws {
     guard keep != nil || asked != nil else { return }
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     facts = metadata
     facts["work.recipe"] = .text(hashText([UInt8](try encoder.encode(recipe))))
-    facts["work.model"] = .text(hashText(Array("\(model)".utf8)))
+    facts["work.model"] = .text(hashText(Array("\(model) \(spreading)".utf8)))
     facts["work.codec"] = .text(codec.name)
     facts["work.inputs"] = .text(
       statistics.map { "statistics \($0.identity)" } ?? (recipe.isCalibrated ? inputs() : "none"))

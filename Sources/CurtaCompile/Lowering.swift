@@ -37,6 +37,10 @@ struct Lowering {
   func run() throws -> LoweredModel {
     var source = source.foldingNormBiases()
     if recipe.prune != nil { source = source.withoutSpreading() }
+    if recipe.rotates {
+      try source.description.checkRotation()
+      source = source.turningResidual()
+    }
     let d = source.description
     try d.checkLimits()
     let layers = try work.layers(of: d.layers)

@@ -25,7 +25,7 @@ extension DecoderSource {
   ///
   /// The norms of the integer program have no bias, so that their rows need one scale only. A
   /// decoder with post norms, whose results no linear layer reads, keeps them; `Lowering` refuses it.
-  func foldingNormBiases() -> DecoderSource {
+  package func foldingNormBiases() -> DecoderSource {
     let description = description
     guard description.foldsNormBiases else { return self }
     let source = self

@@ -101,7 +101,7 @@ extension ProgramBuilder {
       .cacheAppend(input: value, state: values, rotation: nil),
       .attend(
         query: codes, keys: keys, values: values, out: mixed, window: layer.window ?? 0,
-        mantissa: factor.mantissa, exponent: factor.exponent, hadamard: spreading.attention,
+        mantissa: factor.mantissa, exponent: factor.exponent, hadamard: spreading.behindAttention,
         cap: d.scoreCapOperand, code: scoreCodes.isEmpty ? nil : scoreCodes[index]),
     ]
     appendSum(mixed, .output, .outputBias, .attentionPostNorm, .attentionResult, index)
@@ -120,7 +120,8 @@ extension ProgramBuilder {
       case .gateBias, .upBias: d.feedForwardWidth
       default: d.width
       }
-    let point = ranges.point(site, layer: layer)
+    let point = ranges.point(
+      site, layer: layer, block: site == .valueRow ? spreading.value : 0)
     let out = buffer("\(site.rawValue)", .fixed(fraction: point.fraction), width)
     ops.append(.bias(input: rows, bias: bias, out: out))
     return out

@@ -37,7 +37,7 @@ extension LayerStack {
         names.append(planned.name)
         tensors.append(
           PrunableTensor(
-            weight: Spreading.turned(part.values(layer), block: planned.block), hessian: hessian,
+            weight: planned.turned(part.values(layer)), hessian: hessian,
             tokens: statistics?.sequence ?? streams.first?.rows ?? 1, floor: rule.floor[role] ?? 0,
             importance: slopes[planned.name]?.slope))
       }

@@ -56,7 +56,7 @@ struct Sensitivity {
       var rounded = layer
       for part in parts where part.isWeight {
         let planned = part.planned(stack.d, stack.spreading, layer: index)
-        let turned = Spreading.turned(part.values(layer), block: planned.block)
+        let turned = planned.turned(part.values(layer))
         guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
@@ -71,7 +71,7 @@ struct Sensitivity {
           if place == coarsest { probe = grid.dequantized() }
         }
         errors.append((planned.name, own))
-        let values = Spreading.turnedBack(probe, block: planned.block)
+        let values = planned.turnedBack(probe)
         var alone = layer
         part.setWeight(values, in: &alone)
         part.setWeight(values, in: &rounded)

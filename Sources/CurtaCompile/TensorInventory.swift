@@ -12,7 +12,9 @@ package struct PlannedTensor: Sendable {
   package let rows: Int
   package let columns: Int
   /// Size of the Hadamard blocks of the rows that it multiplies; 0 is none.
-  package let block: Int
+  package var block: Int
+  /// The same of the rows that it gives, or is added to.
+  package var outputBlock = 0
   /// Whether it has 8 bits, whatever the recipe's rule for its role.
   package var isFine = false
 }
@@ -56,7 +58,8 @@ package struct LayerPlaces: Sendable {
             name: "\(whole.name).\(side)", role: whole.role, rows: rows, columns: columns,
             block: block, isFine: rule.keepsBase)
         }
-        let left = factor("left", whole.rows, rank, Spreading.block(rank))
+        var left = factor("left", whole.rows, rank, Spreading.block(rank))
+        left.outputBlock = whole.outputBlock
         var leftPlace = place
         if rule.keepsBase {
           leftPlace = tensors.count
@@ -265,7 +268,8 @@ package enum LayerPart: String, CaseIterable {
       }
     return PlannedTensor(
       name: "layers.\(layer).\(rawValue)", role: role, rows: rows, columns: columns,
-      block: spreading.block(of: role))
+      block: spreading.block(of: role),
+      outputBlock: self == .value || self == .valueBias ? spreading.value : 0)
   }
 
   /// Its values; the layer has it.

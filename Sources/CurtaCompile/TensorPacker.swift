@@ -37,7 +37,7 @@ struct PackedTensor {
     var values: Matrix?
     if let tensor {
       guard let own = tensor.dequantized() else { preconditionFailure("constants have no values") }
-      values = Spreading.turnedBack(own, block: planned.block)
+      values = planned.turnedBack(own)
     }
     guard let product = factors?.values else { return values! }
     guard var values else { return product }
@@ -50,9 +50,10 @@ struct PackedTensor {
 struct PackedFactors {
   let left: QuantizedTensor
   let right: QuantizedTensor
-  /// Hadamard blocks of what comes between them, and of the input.
+  /// Hadamard blocks of what comes between them.
   let between: Int
-  let block: Int
+  /// The weight.
+  let whole: PlannedTensor
 
   /// Their product as inputs meet it.
   var turned: Matrix {
@@ -60,7 +61,7 @@ struct PackedFactors {
   }
 
   /// Their product, turned back.
-  var values: Matrix { Spreading.turnedBack(turned, block: block) }
+  var values: Matrix { whole.turnedBack(turned) }
 }
 
 /// Takes the values of planned tensors, in any order.
@@ -138,7 +139,7 @@ struct TensorPacker {
           tensors.append(packed)
           continue
         }
-        let turned = Spreading.turned(values, block: tensor.block)
+        let turned = tensor.turned(values)
         let target = moments?.target(turned, for: role) ?? turned
         let quantized = try quantize(target, tensor.name, role, moments)
         tensors.append(PackedTensor(tensor: quantized, planned: tensor))
@@ -162,7 +163,9 @@ struct TensorPacker {
     _ moments: InputMoments?
   ) throws(QuantizeError) -> PackedTensor {
     let (left, right) = (planned[places.left], planned[places.right])
-    let turned = Spreading.turned(values, block: right.block)
+    var whole = planned[place]
+    whole.block = right.block
+    let turned = whole.turned(values)
     let gathered = moments?.gathered(for: role).map { $0.damped(by: 0.01) }
     func factors(of weights: Matrix) throws(QuantizeError) -> PackedFactors {
       let best = try LowRank.right(of: weights, rank: places.rank, gathered)
@@ -174,7 +177,7 @@ struct TensorPacker {
       let second = try recipe.quantizeFactor(
         fitted.left, name: left.name, role: role, isFine: left.isFine,
         hessian: gathered == nil ? nil : SolverHessian(fitted.moments.damped(by: 0.001)))
-      return PackedFactors(left: second, right: first, between: left.block, block: right.block)
+      return PackedFactors(left: second, right: first, between: left.block, whole: whole)
     }
     guard places.left != place else {
       return PackedTensor(tensor: nil, planned: planned[place], factors: try factors(of: turned))

@@ -16,14 +16,7 @@ struct FoldedVision {
     var d = weights.description
     var ends = weights.ends
     ends.projection = ends.projection.takingCodes(d)
-    if d.hasHead, let beta = ends.finalNorm?.bias {
-      if let hidden = ends.hidden {
-        ends.hidden = hidden.absorbing(beta)
-      } else {
-        ends.head = ends.head?.absorbing(beta)
-      }
-      ends.finalNorm?.bias = nil
-    }
+    if d.hasHead { ends.foldFinalNormBias() }
     d.body = d.body.withoutNormBiases
     self.d = d
     self.ends = ends
@@ -32,6 +25,19 @@ struct FoldedVision {
   /// A layer without the biases of norms that can be folded.
   func layer(_ index: Int) -> DecoderLayer {
     weights.layers[index].foldingNormBiases(weights.description.body)
+  }
+}
+
+extension VisionEnds {
+  /// Takes the bias of the last norm into the head that reads it.
+  mutating func foldFinalNormBias() {
+    guard let beta = finalNorm?.bias else { return }
+    if let hidden {
+      self.hidden = hidden.absorbing(beta)
+    } else {
+      head = head?.absorbing(beta)
+    }
+    finalNorm?.bias = nil
   }
 }
 

@@ -26,6 +26,10 @@ struct VisionLowering {
     var weights = weights
     weights.description.body.spreadsRows = recipe.prune == nil
     try weights.description.checkLimits()
+    if recipe.rotates {
+      try weights.description.checkRotation()
+      weights = weights.turningResidual()
+    }
     let layers = try work.layers(of: weights.description.body.layers)
     var seen: [[UInt8]] = []
     if recipe.isCalibrated, work.statistics == nil {

@@ -23,12 +23,14 @@ public struct DequantizedModel {
     let table = try file.tensors()
     var d = description.withoutNormBiases
     for index in 0..<table.count where try table[index].mask != nil { d.spreadsRows = false }
+    let block = Int(try file.program(table).op(0).operand(3))
+    if block == 0, Spreading(d).model > 0 { d = d.turningResidual }
     let inventory = TensorInventory(d)
     let spreading = Spreading(d)
     let factors = try DequantizedModel.factors(table)
     let replaced = factors.values.count { $0.isWhole }
     guard Int(table.count) == inventory.tensors.count + 2 * factors.count - replaced,
-      Int(try file.program(table).op(0).operand(3)) == spreading.model
+      block == spreading.model
     else { throw DequantizedModel.otherModel }
     func matrix(_ place: Int) throws -> Matrix {
       let planned = inventory.tensors[place]
@@ -40,7 +42,7 @@ public struct DequantizedModel {
         return try TensorReader(file, tensor).matrix()
       }
       guard let own = factors[planned.name] else {
-        return Spreading.turnedBack(try base(), block: planned.block)
+        return planned.turnedBack(try base())
       }
       guard own.left.columns == own.right.rows, Int(own.left.rows) == planned.rows,
         Int(own.right.columns) == planned.columns,
@@ -53,7 +55,7 @@ public struct DequantizedModel {
         let base = try base()
         for i in values.values.indices { values.values[i] += base.values[i] }
       }
-      return Spreading.turnedBack(values, block: planned.block)
+      return planned.turnedBack(values)
     }
 
     let none = LinearLayer(Matrix(rows: 0, columns: 0))

@@ -110,7 +110,11 @@ public struct Evaluation {
         model.weights, transform: FakeQuantization.transform(model.spreading, codes: model.codes))
     }
     if options.layers {
-      comparison = LayerComparison(reference: reference.weights, simulated: model)
+      comparison = LayerComparison(
+        reference: model.weights.description.turnsResidual
+          ? try DecoderWeights(checkpoint.source.foldingNormBiases().turningResidual())
+          : reference.weights,
+        simulated: model)
     }
   }
 

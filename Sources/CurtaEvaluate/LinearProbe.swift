@@ -49,7 +49,7 @@ struct LinearProbe {
     }
 
     // Weights [width][kinds] are (XᵀX + penalty)⁻¹ XᵀY.
-    let turned = LinearProbe.transposed(x)
+    let turned = x.transposed
     var gram = turned.times(x).values.map(Double.init)
     let penalty = max(0.1 * power / Double(width), 1e-12)
     for j in 0..<width { gram[j * width + j] += penalty }
@@ -74,13 +74,5 @@ struct LinearProbe {
       if best.kind == classes[i] { correct += 1 }
     }
     return correct
-  }
-
-  private static func transposed(_ a: Matrix) -> Matrix {
-    var result = Matrix(rows: a.columns, columns: a.rows)
-    for i in 0..<a.rows {
-      for j in 0..<a.columns { result.values[j * a.rows + i] = a.values[i * a.columns + j] }
-    }
-    return result
   }
 }

@@ -159,7 +159,7 @@ extension Recipe: Codable {
     case name, description, clip, solvers
     case standard = "default"
     case lowRank = "low_rank"
-    case attention, smooth, blocks, prune, outliers, loss, rules, choices, tensors
+    case attention, smooth, rotate, blocks, prune, outliers, loss, rules, choices, tensors
   }
 
   public init(from decoder: any Decoder) throws {
@@ -229,6 +229,14 @@ extension Recipe: Codable {
     if lowRank != nil, !choices.isEmpty {
       throw RecipeProblem(reason: "'low_rank' with 'choices'; a recipe has one of them")
     }
+    rotates = try object.value(Bool.self, "rotate") ?? false
+    let unturned = [
+      ("prune", prune != nil), ("smooth", smooths), ("loss", loss != nil),
+      ("choices", !choices.isEmpty),
+    ].filter(\.1).map(\.0)
+    if rotates, let first = unturned.first {
+      throw RecipeProblem(reason: "'rotate' goes with no '\(first)'")
+    }
     tensors = try object.value([String: TensorRule].self, "tensors") ?? [:]
   }
 
@@ -246,6 +254,7 @@ extension Recipe: Codable {
       }, forKey: .rules)
     try container.encodeIfPresent(attentionBits, forKey: .attention)
     if smooths { try container.encode(smooths, forKey: .smooth) }
+    if rotates { try container.encode(rotates, forKey: .rotate) }
     try container.encodeIfPresent(blocks, forKey: .blocks)
     try container.encodeIfPresent(prune, forKey: .prune)
     try container.encodeIfPresent(loss, forKey: .loss)

@@ -49,14 +49,15 @@ public struct TensorRule: Sendable, Equatable {
 ///   "name": "w4", "description": "…", "clip": "search", "solvers": ["gptq"],
 ///   "default": {"bits": 4, "group": 64},
 ///   "rules": [{"role": "embedding", "bits": 8, "group": "row"}],
-///   "attention": 4, "smooth": true, "blocks": {"iterations": 300}, "prune": {"density": 0.5},
-///   "loss": 0.05, "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
+///   "attention": 4, "smooth": true, "rotate": true, "blocks": {"iterations": 300},
+///   "prune": {"density": 0.5}, "loss": 0.05, "outliers": {"columns": 0.01}, "low_rank": {"share": 0.5},
 ///   "choices": [{"bits": 3, "group": 32}, {"bits": 4, "group": 32}],
 ///   "tensors": {"layers.0.down": {"bits": 8}}
 /// }
 /// ```
 /// `prune`, `outliers`, `low_rank` and `loss` exclude one another and `blocks`; `low_rank` and `loss`
-/// exclude `choices`, `smooth` excludes `prune`. With `loss`, the weights of layers, embedding and head have
+/// exclude `choices`, `smooth` excludes `prune`, `rotate` excludes `prune`, `smooth`, `loss` and
+/// `choices`. With `loss`, the weights of layers, embedding and head have
 /// 8-bit codes with one scale a row that are few bits once the file is compressed (`RateQuantizer`),
 /// whatever their rule: as few as this loss takes, a KL divergence in nats, or of features the squared
 /// distance over the squared length. It is planned on what the conversion looks at; on other texts
@@ -83,6 +84,10 @@ public struct Recipe: Sendable, Equatable {
   public var blocks: BlockRule?
   /// Whether channels are scaled ahead of linear layers where that loses less (see `Smoothing`).
   public var smooths = false
+  /// Whether the weights turn the residual stream by a Hadamard, in place of the program (QuaRot's R1).
+  /// The norms' weights then are in the linear layers: fewer operations for more error. A tied head
+  /// becomes a tensor of its own.
+  public var rotates = false
   /// What the layers' tensors of 2 to 8 bits have besides their codes; nil: nothing.
   public var outliers: OutlierRule?
   /// Two smaller tensors in place of the layers' weights, or added to them; nil: none.

@@ -108,6 +108,8 @@ public struct DecoderDescription: Sendable, Equatable {
   /// Whether integer programs pass rows of activations through a Hadamard before they are quantized.
   /// Blocks of weights are pruned without one: it would spread every channel over its block.
   public var spreadsRows = true
+  /// Whether weights turn the residual stream by a Hadamard, so that programs need not.
+  public var turnsResidual = false
 
   /// A description of a plain decoder (RMS norm, gate, one rotary table, no bias), to change.
   public init(

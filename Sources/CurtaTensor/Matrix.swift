@@ -39,6 +39,17 @@ public struct Matrix: Sendable, Equatable {
     return values[row * columns..<(row + 1) * columns]
   }
 
+  /// [columns][rows]
+  public var transposed: Matrix {
+    var result = Matrix(rows: columns, columns: rows)
+    result.values.withUnsafeMutableBufferPointer { result in
+      for row in 0..<rows {
+        for column in 0..<columns { result[column * rows + row] = values[row * columns + column] }
+      }
+    }
+    return result
+  }
+
   /// X·Wᵀ for X = self [n][k] and W [m][k]; the result is [n][m]. This is a linear layer.
   public func times(transposed other: Matrix) -> Matrix {
     precondition(columns == other.columns)

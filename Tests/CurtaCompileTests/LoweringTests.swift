@@ -90,7 +90,8 @@ private func withFile(
         case .cacheAppend(_, let state, let rotation, _, let hadamard):
           #expect(hadamard == (state % 2 == 0 ? expected : 0))
           #expect((rotation != nil) == (state % 2 == 0))
-        case .attend(_, _, _, _, let window, let mantissa, let exponent, _, _, _):
+        case .attend(_, _, _, _, let window, let mantissa, let exponent, let hadamard, _, _):
+          #expect(hadamard == 16)
           let scale = log2(M_E) / Double(width).squareRoot() / Double(max(expected, 1))
           #expect(abs(scalbn(Double(mantissa), -exponent) / scale - 1) < 0x1p-16)
           #expect(window == 0)

@@ -51,11 +51,23 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
 @Suite struct HostSessionTests {
   @Test(arguments: [3, 4], [true, false])
   func integersAreCloseToFloats(heads: Int, tied: Bool) throws {
+    var tiny = TinyCheckpoint()
+    (tiny.queryHeads, tiny.tiedHead) = (heads, tied)
+    try expectClose(tiny, .w8)
+  }
+
+  /// Heads of 32, two of them with one of v; with a stream that the weights turn as well.
+  @Test(arguments: [true, false], [true, false])
+  func integersAreCloseToFloatsWhereWeightsTurn(rotates: Bool, tied: Bool) throws {
+    var (tiny, recipe) = (TinyCheckpoint(), Recipe.w8)
+    (tiny.width, tiny.queryHeads, tiny.tiedHead) = (64, 2, tied)
+    recipe.rotates = rotates
+    try expectClose(tiny, recipe)
+  }
+
+  private func expectClose(_ tiny: TinyCheckpoint, _ recipe: Recipe) throws {
     try withTemporaryFolder { folder in
-      var tiny = TinyCheckpoint()
-      tiny.queryHeads = heads
-      tiny.tiedHead = tied
-      let converted = try Converted(tiny, .w8, in: folder)
+      let converted = try Converted(tiny, recipe, in: folder)
       let rows = try integerLogits(converted.path, someTokens, chunk: 16)
       var decoder = FloatDecoder(try DecoderWeights(converted.checkpoint.source))
       var state = FloatDecoderState(decoder.description)
@@ -64,7 +76,8 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
       let model = try withExtendedLifetime(file) {
         try DequantizedModel(CurtaFile(file.bytes), like: decoder.description)
       }
-      #expect(model.spreading.head == (heads == 3 ? 16 : 4))
+      #expect(model.spreading.head == [2: 32, 3: 16, 4: 4][tiny.queryHeads])
+      #expect(model.weights.description.turnsResidual == recipe.rotates)
       var simulation = FloatDecoder(
         model.weights, transform: FakeQuantization.transform(model.spreading))
       var other = FloatDecoderState(decoder.description)
@@ -109,6 +122,7 @@ private let someTokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 300 }
         (TensorRole.embedding, weights.ends.embedding, model.weights.ends.embedding),
         (.down, weights.layers[1].down.weight, model.weights.layers[1].down.weight),
         (.key, weights.layers[0].key.weight, model.weights.layers[0].key.weight),
+        (.output, weights.layers[0].output.weight, model.weights.layers[0].output.weight),
       ] {
         let block = Spreading(weights.description).block(of: role)
         let turned = Spreading.turned(original, block: block)

@@ -59,6 +59,10 @@ struct TinyVision: Sendable, CustomTestStringConvertible {
     TinyVision("parallel, shared norm") { d in
       d.body.parts.formUnion([.parallel, .sharedNorm])
     },
+    TinyVision("heads of 32, shared values") { d in
+      (d.body.headWidth, d.body.keyValueHeads) = (32, 2)
+      d.body.scoreScale = 1 / 32.0.squareRoot()
+    },
   ]
 
   /// The weights, the same for the same seed.

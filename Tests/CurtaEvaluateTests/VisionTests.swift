@@ -41,12 +41,24 @@ import Testing
     }
   }
 
-  /// Labels: mean KL below 0.002 nats (w8); features: cosine above 0.999 for every image.
   @Test(arguments: TinyVision.all)
   func integersFollowFloats(tiny: TinyVision) throws {
+    try expectClose(tiny, .w8)
+  }
+
+  /// With layer norms; RMS norms and one in front of a mean.
+  @Test(arguments: [0, 2, 7, 9])
+  func integersFollowFloatsWithATurnedStream(index: Int) throws {
+    var recipe = Recipe.w8
+    recipe.rotates = true
+    try expectClose(TinyVision.all[index], recipe)
+  }
+
+  /// Labels: mean KL below 0.002 nats (w8); features: cosine above 0.999 for every image.
+  private func expectClose(_ tiny: TinyVision, _ recipe: Recipe) throws {
     let weights = tiny.weights()
     let d = weights.description
-    try withFile(weights) { path in
+    try withFile(weights, recipe) { path in
       let model = try ImageModel(path, batch: 3)
       #expect(model.labels == d.labels)
       #expect(model.givesLabels == d.hasHead)

@@ -130,6 +130,10 @@ import Testing
     let factors = try Recipe.load(
       Repository.root.appending(path: "Examples/recipes/factors.json").path)
     #expect(factors.lowRank == LowRankRule(share: 0.5, keepsBase: false))
+    let rotated = try Recipe.load(
+      Repository.root.appending(path: "Examples/recipes/w8-rotated.json").path)
+    #expect(rotated.rotates && !rotated.isCalibrated)
+    #expect(try parse(String(decoding: JSONEncoder().encode(rotated), as: UTF8.self)) == rotated)
     let pruned = try Recipe.load(
       Repository.root.appending(path: "Examples/recipes/lpvit4.json").path)
     #expect(pruned.prune == PruneRule(density: 0.5))
@@ -165,6 +169,10 @@ import Testing
     (#"{"name": "a", "rules": [{"role": "norm", "bits": 4}]}"#, ["norm"]),
     (#"{"name": "a", "attention": 5}"#, ["'attention' is 5", "2 to 4"]),
     (#"{"name": "a", "smooth": true, "prune": {"density": 0.5}}"#, ["'smooth'", "'prune'"]),
+    (#"{"name": "a", "rotate": true, "smooth": true}"#, ["'rotate'", "'smooth'"]),
+    (#"{"name": "a", "rotate": true, "prune": {"density": 0.5}}"#, ["'rotate'", "'prune'"]),
+    (#"{"name": "a", "rotate": true, "loss": 0.1}"#, ["'rotate'", "'loss'"]),
+    (#"{"name": "a", "rotate": 1}"#, ["rotate"]),
     (
       #"{"name": "a", "rules": [{"role": "up", "bits": 4}, {"role": "up", "bits": 3}]}"#,
       ["two rules", "up"]

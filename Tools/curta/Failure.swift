@@ -36,7 +36,7 @@ struct Failure {
       }
     case let error as ConversionError:
       switch error {
-      case .unsupported: self.init(.unsupported, error.description)
+      case .unsupported, .rotation: self.init(.unsupported, error.description)
       case .tensor: self.init(.badFile, error.description)
       }
     case let error as WorkError:
