@@ -54,7 +54,7 @@ static inline void expect_same(const void *got, const void *want, size_t bytes, 
 
 // MARK: - Benchmark
 
-/// Seconds since some moment.
+/// Seconds that the processor worked for this thread: neighbours' turns do not count.
 double seconds(void);
 
 /// Runs `statement` for about 0.2 s after a warm-up; `per_call` is in units of 1e-9 a second.
