@@ -24,7 +24,7 @@ struct LearnedLayer {
     for (part, tensor) in zip(parts, tensors) {
       switch tensor.tensor?.base {
       case .grid(let grid):
-        let weights = Spreading.turned(part.values(layer), block: tensor.planned.block)
+        let weights = tensor.planned.turned(part.values(layer))
         grids[part] = LearnedGrid(grid, weights: weights, edge: Self.edge)
       case .wide where !part.isWeight && part != .queryNorm && part != .keyNorm:
         let values = tensor.values.values
@@ -39,7 +39,7 @@ struct LearnedLayer {
     var layer = quantized
     for (part, tensor) in zip(parts, start) {
       if let grid = grids[part] {
-        part.setWeight(Spreading.turnedBack(grid.values, block: tensor.planned.block), in: &layer)
+        part.setWeight(tensor.planned.turnedBack(grid.values), in: &layer)
       } else if let vector = vectors[part] {
         part.set(Matrix(row: vector.values), in: &layer)
       }
@@ -51,11 +51,12 @@ struct LearnedLayer {
   /// logarithms of steps and, in parts of the mean magnitude of their tensor, vectors by `fineRate`.
   mutating func step(_ gradients: [LayerPart: Matrix], rate: Float, fineRate: Float) {
     for (part, tensor) in zip(parts, start) {
-      guard var gradient = gradients[part] else { continue }
-      if tensor.planned.block > 0 {
-        hadamard(&gradient.values, block: tensor.planned.block, scale: 1)
+      guard let gradient = gradients[part] else { continue }
+      if grids[part] != nil {
+        // Turning back is its own transpose.
+        grids[part]?.step(
+          gradient: tensor.planned.turnedBack(gradient), weightRate: rate, stepRate: fineRate)
       }
-      grids[part]?.step(gradient: gradient, weightRate: rate, stepRate: fineRate)
       guard var vector = vectors.removeValue(forKey: part) else { continue }
       let mean = vector.values.reduce(0) { $0 + abs($1) } / Float(max(vector.values.count, 1))
       vector.adam.step(&vector.values, gradient: gradient.values, rate: fineRate * mean)
@@ -70,7 +71,9 @@ struct LearnedLayer {
       if let grid = grids[part] {
         result[i] = result[i].replaced(by: .grid(grid.tensor))
       } else if let vector = vectors[part] {
-        result[i] = result[i].replaced(by: .wide(try WideQuantizer.quantize(vector: vector.values)))
+        let turned = result[i].planned.turned(Matrix(row: vector.values))
+        result[i] = result[i].replaced(
+          by: .wide(try WideQuantizer.quantize(vector: turned.values)))
       }
     }
     return result
