@@ -56,6 +56,18 @@ import Testing
     }
   }
 
+  /// Vision transformers too, with heads of v that the file's weights turn, and their biases.
+  @Test func turnedHeadsAreLearned() throws {
+    let weights = try #require(TinyVision.all.last).weights(seed: 7)
+    #expect(Spreading(weights.description.body).value == 32)
+    var layers: [BlockReport] = []
+    _ = try Conversion.contents(weights, recipe: recipe(), drawn: 8) { stage in
+      if case .learned(let report) = stage { layers.append(report) }
+    }
+    #expect(layers.count == 3)
+    for layer in layers { #expect(layer.learned.seen < layer.solved.seen) }
+  }
+
   /// A conversion that goes on from kept layers gives the bytes of one that was not cut off.
   @Test func keptLayersAreTheSame() throws {
     try withTemporaryFolder { folder in
