@@ -185,32 +185,37 @@ void bench_narrow_weights(const curta_kernels *set) {
 }
 
 void check_weighted_sum(const curta_kernels *set) {
+  static const uint32_t counts[] = {1, 2, 4, 7, 16};
   for (uint32_t at = 0; at < WIDTHS; at++)
     for (uint32_t i = 0; i < COUNTS; i++)
       for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
-        const uint32_t width = widths[at], n = count(i);
-        int16_t *c = input_buffer(n * 2, 2);
-        for (uint32_t j = 0; j < n; j++)
-          c[j] = (int16_t)sample(pattern == LEAST ? MOST : pattern, j, 0, 32767);
+        const uint32_t width = widths[at], n = count(i), rows = counts[(at + i + pattern) % 5];
+        const size_t stride = n + at % 3, last = (rows - 1) * stride + n;
+        int16_t *c = input_buffer(last * 2, 2);
+        for (size_t j = 0; j < last; j++)
+          c[j] = (int16_t)sample(pattern == LEAST ? MOST : pattern, (uint32_t)j, 0, 32767);
         const int8_t *v = codes((size_t)width * n, pattern);
-        int64_t *want = output_buffer(width * 8), *got = output_buffer(width * 8);
-        curta_weighted_sum__scalar(c, v, width, n, want);
-        set->weighted_sum(c, v, width, n, got);
-        expect_same(got, want, width * 8, set->name, "weighted_sum", width * 10000 + n);
+        const size_t size = (size_t)rows * width * 8;
+        int64_t *want = output_buffer(size), *got = output_buffer(size);
+        curta_weighted_sum__scalar(c, stride, rows, v, width, n, want);
+        set->weighted_sum(c, stride, rows, v, width, n, got);
+        expect_same(got, want, size, set->name, "weighted_sum", width * 10000 + n);
       }
 }
 
 void bench_weighted_sum(const curta_kernels *set) {
-  for (uint32_t width = 32; width <= 128; width *= 2) {
-    int16_t *c = input_buffer(1024 * 2, 0);
-    memset(c, 1, 1024 * 2);
+  static const char *const names[] = {
+      "weighted_sum width=32",         "weighted_sum width=64",
+      "weighted_sum width=128",        "weighted_sum width=32 rows=16",
+      "weighted_sum width=64 rows=16", "weighted_sum width=128 rows=16"};
+  for (uint32_t i = 0; i < 6; i++) {
+    const uint32_t width = 32u << i % 3, rows = i < 3 ? 1 : 16;
+    int16_t *c = input_buffer((size_t)rows * 1024 * 2, 0);
+    memset(c, 1, (size_t)rows * 1024 * 2);
     const int8_t *v = codes((size_t)width * 1024, RANDOM);
-    int64_t *o = output_buffer(width * 8);
-    BENCH(set,
-          width == 32   ? "weighted_sum width=32"
-          : width == 64 ? "weighted_sum width=64"
-                        : "weighted_sum width=128",
-          "GMAC/s", width * 1024, set->weighted_sum(c, v, width, 1024, o));
+    int64_t *o = output_buffer((size_t)rows * width * 8);
+    BENCH(set, names[i], "GMAC/s", rows * width * 1024,
+          set->weighted_sum(c, 1024, rows, v, width, 1024, o));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #if defined(__x86_64__)
 #include "../avx2.h"
+#include "../unroll.h"
 
 /// Sum of q * k over the first `width` codes, a multiple of 32. VPMADDUBSW of abs(q) and k with q's
 /// sign is exact as codes are within 127.
@@ -72,58 +73,86 @@ CURTA_AVX2_INLINE void flush(int64_t *o, __m256i lanes) {
   store256(o + 4, _mm256_add_epi64(load256(o + 4), _mm256_cvtepi32_epi64(high128(lanes))));
 }
 
-/// The weights of the rows j and j + 1 in all pairs of int16 lanes; past n - 1 a weight of 0.
-CURTA_AVX2_INLINE __m256i two_weights(const int16_t *c, uint32_t j, uint32_t n) {
-  const uint32_t next = j + 1 < n ? (uint16_t)c[j + 1] : 0;
-  return _mm256_set1_epi32((int32_t)((uint16_t)c[j] | next << 16));
+/// c[0] and c[1] in all pairs of int16 lanes; 0 for c[1] where there is one row.
+CURTA_AVX2_INLINE __m256i two_weights(const int16_t *c, int is_one) {
+  int32_t both = (uint16_t)c[0];
+  if (!is_one)
+    __builtin_memcpy(&both, c, 4);
+  return _mm256_set1_epi32(both);
 }
 
-/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of o; eights is 1 or even, constant.
-/// n <= 512: a lane's sum is at most 512 * 32767 * 127 = 2 130 641 408 < 2^31.
-CURTA_AVX2_INLINE void add_columns(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
-                                   uint32_t eights, int64_t *o) {
-  __m256i lanes[8];
-  for (uint32_t i = 0; i < eights; i++)
-    lanes[i] = _mm256_setzero_si256();
-  for (uint32_t j = 0; j < n; j += 2) {
-    const __m256i weights = two_weights(c, j, n);
-    const int8_t *row = v + (size_t)j * width, *next = j + 1 < n ? row + width : row;
-    if (eights == 1) {
-      const __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)row);
-      const __m128i y = _mm_loadl_epi64((const __m128i *)(const void *)next);
-      const __m256i both = two_rows(_mm_unpacklo_epi8(x, y));
-      lanes[0] = _mm256_add_epi32(lanes[0], _mm256_madd_epi16(both, weights));
-    } else {
-      for (uint32_t i = 0; i < eights; i += 2) {
-        const __m128i x = load128(row + 8 * i), y = load128(next + 8 * i);
-        const __m256i low = two_rows(_mm_unpacklo_epi8(x, y));
-        const __m256i high = two_rows(_mm_unpackhi_epi8(x, y));
-        lanes[i] = _mm256_add_epi32(lanes[i], _mm256_madd_epi16(low, weights));
-        lanes[i + 1] = _mm256_add_epi32(lanes[i + 1], _mm256_madd_epi16(high, weights));
-      }
+/// Adds two rows, or one twice with is_one, to the columns of add_columns.
+CURTA_AVX2_INLINE void add_two(__m256i *lanes, const int16_t *c, size_t c_stride, uint32_t count,
+                               const int8_t *row, const int8_t *next, uint32_t eights, int is_one) {
+  if (eights == 1) {
+    const __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)row);
+    const __m128i y = _mm_loadl_epi64((const __m128i *)(const void *)next);
+    const __m256i both = two_rows(_mm_unpacklo_epi8(x, y));
+    CURTA_UNROLL for (uint32_t r = 0; r < count; r++) lanes[r] =
+        _mm256_add_epi32(lanes[r], _mm256_madd_epi16(both, two_weights(c + r * c_stride, is_one)));
+    return;
+  }
+  CURTA_UNROLL for (uint32_t i = 0; i < eights; i += 2) {
+    const __m128i x = load128(row + 8 * i), y = load128(next + 8 * i);
+    const __m256i low = two_rows(_mm_unpacklo_epi8(x, y));
+    const __m256i high = two_rows(_mm_unpackhi_epi8(x, y));
+    CURTA_UNROLL for (uint32_t r = 0; r < count; r++) {
+      const __m256i weights = two_weights(c + r * c_stride, is_one);
+      __m256i *sums = lanes + r * eights + i;
+      sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, weights));
+      sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, weights));
     }
   }
-  for (uint32_t i = 0; i < eights; i++)
-    flush(o + 8 * i, lanes[i]);
 }
 
-CURTA_AVX2 void curta_weighted_sum__avx2(const int16_t *c, const int8_t *v, uint32_t width,
-                                         uint32_t n, int64_t *o) {
-  for (uint32_t i = 0; i < width; i++)
-    o[i] = 0;
-  for (uint32_t j = 0, rows; j < n; j += rows) {
-    rows = n - j < 512 ? n - j : 512;
-    const int8_t *row = v + (size_t)j * width;
-    uint32_t i = 0;
+/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of `count` sums; count is a
+/// constant, and eights one that is 1 or even. n <= 512: a lane's sum is at most 512 * 32767 * 127
+/// = 2 130 641 408 < 2^31.
+CURTA_AVX2_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
+                                   const int8_t *v, uint32_t width, uint32_t n, uint32_t eights,
+                                   int64_t *o) {
+  __m256i lanes[8];
+  CURTA_UNROLL for (uint32_t i = 0; i < count * eights; i++) lanes[i] = _mm256_setzero_si256();
+  uint32_t j = 0;
+  for (; n - j >= 2; j += 2, v += 2 * (size_t)width)
+    add_two(lanes, c + j, c_stride, count, v, v + width, eights, 0);
+  if (j < n)
+    add_two(lanes, c + j, c_stride, count, v, v, eights, 1);
+  CURTA_UNROLL for (uint32_t r = 0; r < count; r++)
+      CURTA_UNROLL for (uint32_t i = 0; i < eights; i++)
+          flush(o + (size_t)r * width + 8 * i, lanes[r * eights + i]);
+}
+
+/// Adds the rows 0 ... n-1, n <= 512, to `count` sums, a constant of 1 or 4: the values of four are
+/// read and widened once.
+CURTA_AVX2_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
+                                  const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
+  uint32_t i = 0;
+  if (count == 1)
     for (; width - i >= 64; i += 64)
-      add_columns(c + j, row + i, width, rows, 8, o + i);
-    for (; width - i >= 16; i += 16)
-      add_columns(c + j, row + i, width, rows, 2, o + i);
-    for (; width - i >= 8; i += 8)
-      add_columns(c + j, row + i, width, rows, 1, o + i);
-    for (; i < width; i++)
-      for (uint32_t r = 0; r < rows; r++)
-        o[i] += c[j + r] * row[(size_t)r * width + i];
+      add_columns(c, c_stride, 1, v + i, width, n, 8, o + i);
+  for (; width - i >= 16; i += 16)
+    add_columns(c, c_stride, count, v + i, width, n, 2, o + i);
+  for (; width - i >= 8; i += 8)
+    add_columns(c, c_stride, count, v + i, width, n, 1, o + i);
+  for (; i < width; i++)
+    for (uint32_t r = 0; r < count; r++)
+      for (uint32_t j = 0; j < n; j++)
+        o[(size_t)r * width + i] += c[r * c_stride + j] * v[(size_t)j * width + i];
+}
+
+CURTA_AVX2 void curta_weighted_sum__avx2(const int16_t *c, size_t c_stride, uint32_t rows,
+                                         const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
+  for (size_t i = 0; i < (size_t)rows * width; i++)
+    o[i] = 0;
+  for (uint32_t j = 0, some; j < n; j += some) {
+    some = n - j < 512 ? n - j : 512;
+    const int8_t *values = v + (size_t)j * width;
+    uint32_t r = 0;
+    for (; rows - r >= 4; r += 4)
+      add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
+    for (; r < rows; r++)
+      add_values(c + r * c_stride + j, c_stride, 1, values, width, some, o + (size_t)r * width);
   }
 }
 

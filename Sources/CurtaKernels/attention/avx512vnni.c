@@ -3,8 +3,8 @@
 //
 // VPDPBUSD takes an unsigned operand. Scores: k + 128 meets q, and 128 * (sum of q) is taken away;
 // abs of a lane <= 4 * 255 * 127 for each 64 columns, of the sum 255 * 127 * 128 < 2^22. Weighted
-// sums: c is 256 * high + low with 0 <= high < 128 and low < 256; a lane adds four rows a time, abs
-// <= 4 * 255 * 127 = 129 540, which for 4096 rows stays below 2^28.
+// sums, by VPDPWSSD: a lane adds one column of up to 512 rows, abs <= 512 * 32767 * 127 =
+// 2 130 641 408 < 2^31.
 
 #include "../kernels.h"
 
@@ -12,7 +12,7 @@
 #include "../avx512.h"
 #include "../unroll.h"
 
-enum { ROWS = 4096 };
+enum { ROWS = 512 };
 
 /// Sums of the lanes of 16 vectors, the i-th in lane i.
 CURTA_AVX512_INLINE __m512i sums_of_16(const __m512i *x) {
@@ -164,120 +164,87 @@ CURTA_AVX512 void curta_scores__avx512vnni(const int8_t *q, size_t q_stride, uin
                a + r * a_stride + done);
 }
 
-/// Sums of four rows of 64 columns, or of eight of 32, as VPDPBUSD leaves them.
-typedef struct {
-  __m512i low[4], high[4];
-} quads;
-
-/// Adds the products of rows, 64 bytes each, with weights: of a lane's four bytes one a row.
-CURTA_AVX512_INLINE void add_quads(quads *s, const __m512i *rows, __m512i lower, __m512i upper) {
-  const __m512i ab0 = _mm512_unpacklo_epi8(rows[0], rows[1]);
-  const __m512i ab1 = _mm512_unpackhi_epi8(rows[0], rows[1]);
-  const __m512i de0 = _mm512_unpacklo_epi8(rows[2], rows[3]);
-  const __m512i de1 = _mm512_unpackhi_epi8(rows[2], rows[3]);
-  // Of each 128 bits 16 columns, four of them in each of these.
-  const __m512i x[4] = {_mm512_unpacklo_epi16(ab0, de0), _mm512_unpackhi_epi16(ab0, de0),
-                        _mm512_unpacklo_epi16(ab1, de1), _mm512_unpackhi_epi16(ab1, de1)};
-  CURTA_UNROLL for (int i = 0; i < 4; i++) {
-    s->low[i] = _mm512_dpbusd_epi32(s->low[i], lower, x[i]);
-    s->high[i] = _mm512_dpbusd_epi32(s->high[i], upper, x[i]);
-  }
+/// Adds 16 int32 lanes to o.
+CURTA_AVX512_INLINE void add_16(int64_t *o, __m512i x) {
+  const __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(x));
+  const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1));
+  store512(o, _mm512_add_epi64(load512(o), low));
+  store512(o + 8, _mm512_add_epi64(load512(o + 8), high));
 }
 
-/// The int64 sums 256 * high + low of the lower and of the upper half of the i-th vectors.
-CURTA_AVX512_INLINE void widen_quads(const quads *s, int i, __m512i *sums) {
-  sums[0] = _mm512_add_epi64(
-      _mm512_slli_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(s->high[i])), 8),
-      _mm512_cvtepi32_epi64(_mm512_castsi512_si256(s->low[i])));
-  sums[1] = _mm512_add_epi64(
-      _mm512_slli_epi64(_mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(s->high[i], 1)), 8),
-      _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(s->low[i], 1)));
-}
-
-CURTA_AVX512_INLINE void add_four(int64_t *o, __m256i x) {
-  store256(o, _mm256_add_epi64(load256(o), x));
-}
-
-/// Adds the rows 0 ... n-1, n up to ROWS, to 64 columns of o.
-CURTA_AVX512_INLINE void add_64(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
-                                int64_t *o) {
-  quads s;
-  CURTA_UNROLL for (int i = 0; i < 4; i++) s.low[i] = s.high[i] = _mm512_setzero_si512();
-  const __m128i bytes = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, -1, -1, -1, -1, -1, -1, -1, -1);
-  for (uint32_t j = 0; j < n; j += 4) {
-    const uint32_t left = n - j < 4 ? n - j : 4;
-    const int8_t *row = v + (size_t)j * width;
-    // Past the end the last row, with a weight of 0.
-    const __m512i rows[4] = {load512(row), load512(row + (left > 1 ? width : 0)),
-                             load512(row + (left > 2 ? 2 * (size_t)width : 0)),
-                             load512(row + (left > 3 ? 3 * (size_t)width : 0))};
-    const __m128i c4 = left == 4 ? _mm_loadl_epi64((const __m128i *)(const void *)(c + j))
-                                 : _mm_maskz_loadu_epi16((__mmask8)((1u << left) - 1), c + j);
-    const __m128i halves = _mm_shuffle_epi8(c4, bytes);
-    add_quads(&s, rows, _mm512_broadcastd_epi32(halves),
-              _mm512_broadcastd_epi32(_mm_srli_si128(halves, 4)));
-  }
-  CURTA_UNROLL for (int i = 0; i < 4; i++) {
-    __m512i sums[2];
-    widen_quads(&s, i, sums);
-    CURTA_UNROLL for (int part = 0; part < 2; part++) {
-      // Four columns from 16 * (2 * part) + 4 * i on, then four 16 further.
-      int64_t *at = o + 32 * part + 4 * i;
-      add_four(at, _mm512_castsi512_si256(sums[part]));
-      add_four(at + 16, _mm512_extracti64x4_epi64(sums[part], 1));
+/// Adds two rows, or one twice with is_one, to the columns of add_columns: of each 8 columns the
+/// first four to an even vector of sums, the others to the next one.
+CURTA_AVX512_INLINE void add_two(__m512i *sums, const int16_t *c, size_t c_stride, uint32_t count,
+                                 const int8_t *row, const int8_t *next, uint32_t parts,
+                                 int is_one) {
+  CURTA_UNROLL for (uint32_t i = 0; i < parts; i++) {
+    const __m512i x = _mm512_cvtepi8_epi16(load256(row + 32 * i));
+    const __m512i y = _mm512_cvtepi8_epi16(load256(next + 32 * i));
+    const __m512i low = _mm512_unpacklo_epi16(x, y), high = _mm512_unpackhi_epi16(x, y);
+    CURTA_UNROLL for (uint32_t r = 0; r < count; r++) {
+      const int16_t *own = c + r * c_stride;
+      const __m512i weights = is_one ? _mm512_set1_epi32((uint16_t)*own) : spread32(own);
+      __m512i *at = sums + 2 * (r * parts + i);
+      at[0] = _mm512_dpwssd_epi32(at[0], low, weights);
+      at[1] = _mm512_dpwssd_epi32(at[1], high, weights);
     }
   }
 }
 
-/// Adds the rows 0 ... n-1, n up to ROWS, of 32 columns to o: two rows in a vector.
-CURTA_AVX512_INLINE void add_32(const int16_t *c, const int8_t *v, uint32_t n, int64_t *o) {
-  quads s;
-  CURTA_UNROLL for (int i = 0; i < 4; i++) s.low[i] = s.high[i] = _mm512_setzero_si512();
-  // Low bytes of the even weights, of the odd ones, then the high bytes.
-  const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
-  const __m512i halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-  for (uint32_t j = 0; j < n; j += 8) {
-    const uint32_t left = n - j < 8 ? n - j : 8;
-    const int8_t *row = v + (size_t)j * 32;
-    __m512i rows[4];
-    __m128i c8;
-    if (left == 8) {
-      CURTA_UNROLL for (int i = 0; i < 4; i++) rows[i] = load512(row + 64 * i);
-      c8 = load128(c + j);
-    } else {
-      const uint32_t there = (1u << 4 * left) - 1; // of 8 bytes each
-      CURTA_UNROLL for (int i = 0; i < 4; i++) rows[i] =
-          _mm512_maskz_loadu_epi64((__mmask8)(there >> 8 * i), row + 64 * i);
-      c8 = _mm_maskz_loadu_epi16((__mmask8)((1u << left) - 1), c + j);
-    }
-    const __m512i four = _mm512_castsi128_si512(_mm_shuffle_epi8(c8, bytes));
-    const __m512i two = _mm512_set1_epi32(2);
-    add_quads(&s, rows, _mm512_permutexvar_epi32(halves, four),
-              _mm512_permutexvar_epi32(_mm512_add_epi32(halves, two), four));
-  }
-  CURTA_UNROLL for (int i = 0; i < 4; i++) {
-    __m512i sums[2];
-    widen_quads(&s, i, sums);
-    const __m512i both = _mm512_add_epi64(sums[0], sums[1]);
-    add_four(o + 4 * i, _mm512_castsi512_si256(both));
-    add_four(o + 16 + 4 * i, _mm512_extracti64x4_epi64(both, 1));
+/// Adds the rows 0 ... n-1, n up to ROWS, to 32 * parts columns of `count` sums; both are
+/// constants.
+CURTA_AVX512_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
+                                     const int8_t *v, uint32_t width, uint32_t n, uint32_t parts,
+                                     int64_t *o) {
+  __m512i sums[8];
+  CURTA_UNROLL for (uint32_t i = 0; i < 2 * count * parts; i++) sums[i] = _mm512_setzero_si512();
+  uint32_t j = 0;
+  for (; n - j >= 2; j += 2, v += 2 * (size_t)width)
+    add_two(sums, c + j, c_stride, count, v, v + width, parts, 0);
+  if (j < n)
+    add_two(sums, c + j, c_stride, count, v, v, parts, 1);
+  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+  const __m512i last = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  CURTA_UNROLL for (uint32_t r = 0; r < count; r++)
+      CURTA_UNROLL for (uint32_t i = 0; i < parts; i++) {
+    const __m512i *of = sums + 2 * (r * parts + i);
+    int64_t *at = o + (size_t)r * width + 32 * i;
+    add_16(at, _mm512_permutex2var_epi64(of[0], first, of[1]));
+    add_16(at + 16, _mm512_permutex2var_epi64(of[0], last, of[1]));
   }
 }
 
-CURTA_AVX512 void curta_weighted_sum__avx512vnni(const int16_t *c, const int8_t *v, uint32_t width,
-                                                 uint32_t n, int64_t *o) {
-  if (width != 32 && width % 64 != 0) {
-    curta_weighted_sum__avx2(c, v, width, n, o);
+/// Adds the rows 0 ... n-1, n up to ROWS, to `count` sums, a constant of 1, 2 or 4: the values are
+/// read and widened once.
+CURTA_AVX512_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
+                                    const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
+  uint32_t i = 0;
+  if (count == 1)
+    for (; width - i >= 64; i += 64)
+      add_columns(c, c_stride, 1, v + i, width, n, 2, o + i);
+  for (; i < width; i += 32)
+    add_columns(c, c_stride, count, v + i, width, n, 1, o + i);
+}
+
+CURTA_AVX512 void curta_weighted_sum__avx512vnni(const int16_t *c, size_t c_stride, uint32_t rows,
+                                                 const int8_t *v, uint32_t width, uint32_t n,
+                                                 int64_t *o) {
+  if (width % 32 != 0) {
+    curta_weighted_sum__avx2(c, c_stride, rows, v, width, n, o);
     return;
   }
-  for (uint32_t i = 0; i < width; i++)
+  for (size_t i = 0; i < (size_t)rows * width; i++)
     o[i] = 0;
-  for (uint32_t j = 0, rows; j < n; j += rows) {
-    rows = n - j < ROWS ? n - j : ROWS;
-    if (width == 32)
-      add_32(c + j, v + (size_t)j * width, rows, o);
-    for (uint32_t i = 0; i + 64 <= width; i += 64)
-      add_64(c + j, v + (size_t)j * width + i, width, rows, o + i);
+  for (uint32_t j = 0, some; j < n; j += some) {
+    some = n - j < ROWS ? n - j : ROWS;
+    const int8_t *values = v + (size_t)j * width;
+    uint32_t r = 0;
+    for (; rows - r >= 4; r += 4)
+      add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
+    for (; rows - r >= 2; r += 2)
+      add_values(c + r * c_stride + j, c_stride, 2, values, width, some, o + (size_t)r * width);
+    if (r < rows)
+      add_values(c + r * c_stride + j, c_stride, 1, values, width, some, o + (size_t)r * width);
   }
 }
 

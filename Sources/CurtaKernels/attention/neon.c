@@ -121,50 +121,75 @@ CURTA_NEON_INLINE void add_eight(int32x4_t *lanes, int16x8_t row, int16x8_t c) {
   lanes[1] = vmlal_high_s16(lanes[1], row, c);
 }
 
-/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of o; eights is a constant, 1 or
-/// even. n <= 512: a lane's sum is at most 512 * 32767 * 127 = 2 130 641 408 < 2^31.
-CURTA_NEON_INLINE void add_columns(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
-                                   uint32_t eights, int64_t *o) {
+/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of `count` sums; count is a
+/// constant, and eights one that is 1 or even. n <= 512: a lane's sum is at most 512 * 32767 * 127
+/// = 2 130 641 408 < 2^31.
+CURTA_NEON_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
+                                   const int8_t *v, uint32_t width, uint32_t n, uint32_t eights,
+                                   int64_t *o) {
   int32x4_t lanes[16];
-  CURTA_UNROLL for (uint32_t i = 0; i < 2 * eights; i++) lanes[i] = vdupq_n_s32(0);
+  CURTA_UNROLL for (uint32_t i = 0; i < 2 * count * eights; i++) lanes[i] = vdupq_n_s32(0);
   for (uint32_t j = 0; j < n; j++) {
     const int8_t *row = v + (size_t)j * width;
-    int16x8_t weight = vdupq_n_s16(c[j]);
-    __asm__("" : "+w"(weight)); // else clang 21 sees equal halves and takes EXT, SMLAL for SMLAL2
+    int16x8_t x[8];
     if (eights == 1)
-      add_eight(lanes, vmovl_s8(vld1_s8(row)), weight);
+      x[0] = vmovl_s8(vld1_s8(row));
     else
       CURTA_UNROLL for (uint32_t i = 0; i < eights; i += 2) {
-        const int8x16_t x = vld1q_s8(row + 8 * i);
-        add_eight(lanes + 2 * i, vmovl_s8(vget_low_s8(x)), weight);
-        add_eight(lanes + 2 * i + 2, vmovl_high_s8(x), weight);
+        const int8x16_t both = vld1q_s8(row + 8 * i);
+        x[i] = vmovl_s8(vget_low_s8(both));
+        x[i + 1] = vmovl_high_s8(both);
       }
+    CURTA_UNROLL for (uint32_t r = 0; r < count; r++) {
+      int16x8_t weight = vdupq_n_s16(c[r * c_stride + j]);
+      // Else clang 21 sees equal halves and takes EXT, SMLAL for SMLAL2.
+      __asm__("" : "+w"(weight));
+      CURTA_UNROLL for (uint32_t i = 0; i < eights; i++)
+          add_eight(lanes + 2 * (r * eights + i), x[i], weight);
+    }
   }
-  CURTA_UNROLL for (uint32_t i = 0; i < 2 * eights; i++) {
-    vst1q_s64(o + 4 * i, vaddw_s32(vld1q_s64(o + 4 * i), vget_low_s32(lanes[i])));
-    vst1q_s64(o + 4 * i + 2, vaddw_high_s32(vld1q_s64(o + 4 * i + 2), lanes[i]));
+  CURTA_UNROLL for (uint32_t r = 0; r < count; r++)
+      CURTA_UNROLL for (uint32_t i = 0; i < 2 * eights; i++) {
+    const int32x4_t sums = lanes[2 * r * eights + i];
+    int64_t *at = o + (size_t)r * width + 4 * i;
+    vst1q_s64(at, vaddw_s32(vld1q_s64(at), vget_low_s32(sums)));
+    vst1q_s64(at + 2, vaddw_high_s32(vld1q_s64(at + 2), sums));
   }
 }
 
-void curta_weighted_sum__neon(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
-                              int64_t *o) {
-  for (uint32_t i = 0; i < width; i++)
-    o[i] = 0;
-  for (uint32_t j = 0, rows; j < n; j += rows) {
-    rows = n - j < 512 ? n - j : 512;
-    const int8_t *row = v + (size_t)j * width;
-    uint32_t i = 0;
+/// Adds the rows 0 ... n-1, n <= 512, to `count` sums, a constant of 1 or 4: the values of four are
+/// read and widened once.
+CURTA_NEON_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
+                                  const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
+  uint32_t i = 0;
+  if (count == 1) {
     for (; width - i >= 64; i += 64)
-      add_columns(c + j, row + i, width, rows, 8, o + i);
+      add_columns(c, c_stride, 1, v + i, width, n, 8, o + i);
     for (; width - i >= 32; i += 32)
-      add_columns(c + j, row + i, width, rows, 4, o + i);
-    for (; width - i >= 16; i += 16)
-      add_columns(c + j, row + i, width, rows, 2, o + i);
-    for (; width - i >= 8; i += 8)
-      add_columns(c + j, row + i, width, rows, 1, o + i);
-    for (; i < width; i++)
-      for (uint32_t r = 0; r < rows; r++)
-        o[i] += c[j + r] * row[(size_t)r * width + i];
+      add_columns(c, c_stride, 1, v + i, width, n, 4, o + i);
+  }
+  for (; width - i >= 16; i += 16)
+    add_columns(c, c_stride, count, v + i, width, n, 2, o + i);
+  for (; width - i >= 8; i += 8)
+    add_columns(c, c_stride, count, v + i, width, n, 1, o + i);
+  for (; i < width; i++)
+    for (uint32_t r = 0; r < count; r++)
+      for (uint32_t j = 0; j < n; j++)
+        o[(size_t)r * width + i] += c[r * c_stride + j] * v[(size_t)j * width + i];
+}
+
+void curta_weighted_sum__neon(const int16_t *c, size_t c_stride, uint32_t rows, const int8_t *v,
+                              uint32_t width, uint32_t n, int64_t *o) {
+  for (size_t i = 0; i < (size_t)rows * width; i++)
+    o[i] = 0;
+  for (uint32_t j = 0, some; j < n; j += some) {
+    some = n - j < 512 ? n - j : 512;
+    const int8_t *values = v + (size_t)j * width;
+    uint32_t r = 0;
+    for (; rows - r >= 4; r += 4)
+      add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
+    for (; r < rows; r++)
+      add_values(c + r * c_stride + j, c_stride, 1, values, width, some, o + (size_t)r * width);
   }
 }
 

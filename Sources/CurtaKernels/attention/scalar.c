@@ -107,13 +107,15 @@ void curta_narrow_weights__scalar(const uint32_t *u, const curta_scale *v, uint3
   }
 }
 
-void curta_weighted_sum__scalar(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n,
-                                int64_t *o) {
-  for (uint32_t i = 0; i < width; i++)
-    o[i] = 0;
-  for (uint32_t j = 0; j < n; j++)
+void curta_weighted_sum__scalar(const int16_t *c, size_t c_stride, uint32_t rows, const int8_t *v,
+                                uint32_t width, uint32_t n, int64_t *o) {
+  for (uint32_t r = 0; r < rows; r++, c += c_stride, o += width) {
     for (uint32_t i = 0; i < width; i++)
-      o[i] += c[j] * v[(size_t)j * width + i];
+      o[i] = 0;
+    for (uint32_t j = 0; j < n; j++)
+      for (uint32_t i = 0; i < width; i++)
+        o[i] += c[j] * v[(size_t)j * width + i];
+  }
 }
 
 uint32_t curta_scaled_sums__scalar(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {

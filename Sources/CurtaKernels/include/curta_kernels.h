@@ -171,8 +171,10 @@ typedef struct {
   /// c[j] = min(32767, round(u[j], min(v[j].e - least + s, 62))).
   void (*narrow_weights)(const uint32_t *u, const curta_scale *v, uint32_t n, int32_t least,
                          uint32_t s, int16_t *c);
-  /// o[i] = sum over j < n of c[j] * v[j * width + i].
-  void (*weighted_sum)(const int16_t *c, const int8_t *v, uint32_t width, uint32_t n, int64_t *o);
+  /// o[r * width + i] = sum over j < n of c[r * c_stride + j] * v[j * width + i], 0 <= r < rows, c
+  /// never negative.
+  void (*weighted_sum)(const int16_t *c, size_t c_stride, uint32_t rows, const int8_t *v,
+                       uint32_t width, uint32_t n, int64_t *o);
   /// y[i] = clamp(round(o[i], s), 32767) * r for s = max(0, bits(largest abs(o[i])) - 15), which is
   /// returned; abs(o[i]) < 2^47, r <= 2^16.
   uint32_t (*scaled_sums)(const int64_t *o, uint32_t n, uint32_t r, int32_t *y);

@@ -8,8 +8,8 @@ import CurtaKernels
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
   static let tileRows: UInt32 = 256
-  /// Rows of an image whose scores with a head's keys are made together.
-  static let scoreRows = 16
+  /// Queries, at most, that meet a head's keys and values together.
+  static let mostQueries = 16
 
   // From the start of one thread's part:
   let tile: UInt64  // i32 [rows of a product that is added][its columns, tileRows at most]
@@ -20,9 +20,9 @@ struct ScratchLayout {
   let wide: UInt64  // i32 [width]
   let width: UInt64
   let turns: UInt64  // i32 [headWidth] cosine, then sine
-  let scores: UInt64  // i32 [context]; for images [scoreRows][context]
-  let codes: UInt64  // i16 [context]
-  let sums: UInt64  // i64 [headWidth]
+  let scores: UInt64  // i32 [queries][context]
+  let codes: UInt64  // i16 [queries][context]
+  let sums: UInt64  // i64 [queries][headWidth]
   let threadSize: UInt64
   /// Elements of the widest head.
   let headWidth: UInt64
@@ -60,12 +60,15 @@ struct ScratchLayout {
     }
     var attendWidth: UInt64 = 0
     var attendHeads: UInt64 = 0
+    var headGroup: UInt64 = 1  // query heads with the same keys
     for i in 0..<program.opCount {
       let op = try program.op(i)
       if op.code == .attend {
         let query = try program.buffer(op.operand(1))
         attendWidth = max(attendWidth, UInt64(query.width))
         attendHeads = max(attendHeads, UInt64(query.scales))
+        let keys = try program.state(op.operand(2))
+        headGroup = max(headGroup, UInt64(query.scales) / max(1, UInt64(keys.heads)))
       }
       if op.code == .headQuant {
         let out = try program.buffer(op.operand(2))
@@ -87,10 +90,11 @@ struct ScratchLayout {
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
     turns = try part.take(headWidth, 8)
-    let scoreRows = program.image == nil ? 1 : UInt64(ScratchLayout.scoreRows)
-    scores = try part.take(UInt64(sizes.context) * scoreRows, 4)
-    codes = try part.take(UInt64(sizes.context), 2)
-    sums = try part.take(headWidth, 8)
+    // Of the rows of a step, or of one row's heads with the same keys.
+    let queries = min(UInt64(ScratchLayout.mostQueries), max(UInt64(sizes.tokens), headGroup))
+    scores = try part.take(UInt64(sizes.context) * queries, 4)
+    codes = try part.take(UInt64(sizes.context) * queries, 2)
+    sums = try part.take(headWidth * queries, 8)
     let others = part.end.value - product
     let needed = UInt64(curta_product_scratch(sizes.tokens))
     if others < needed { _ = try part.take(needed - others, 1) }

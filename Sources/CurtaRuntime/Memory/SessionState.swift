@@ -107,9 +107,9 @@ struct ThreadScratch {
   let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // results of a product before they are added
   let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
-  let scores: UnsafeMutablePointer<Int32>  // [context], for images [scoreRows][context]
-  let codes: UnsafeMutablePointer<Int16>  // [context]
-  let sums: UnsafeMutablePointer<Int64>  // [headWidth]
+  let scores: UnsafeMutablePointer<Int32>  // [queries][context]
+  let codes: UnsafeMutablePointer<Int16>  // [queries][context]
+  let sums: UnsafeMutablePointer<Int64>  // [queries][headWidth]
 }
 
 extension SessionState {
