@@ -36,17 +36,27 @@ int curta_cpu_avx512vnni(void) {
 
 #elif defined(__aarch64__)
 
-#if defined(__ARM_FEATURE_DOTPROD) || defined(__APPLE__)
-int curta_cpu_dotprod(void) { return 1; }
+#if defined(__APPLE__)
+static unsigned long auxiliary(unsigned long type) { return type * 0; }
 #else
 /// From libc on Linux; absent on bare metal, where the compiler's target decides.
 extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+static unsigned long auxiliary(unsigned long type) { return getauxval ? getauxval(type) : 0; }
+#endif
 
 int curta_cpu_dotprod(void) {
-  const unsigned long at_hwcap = 16;
-  return getauxval ? (int)((getauxval(at_hwcap) >> 20) & 1) : 0;
-}
+#if defined(__ARM_FEATURE_DOTPROD) || defined(__APPLE__)
+  return 1;
 #endif
+  return (int)((auxiliary(16) >> 20) & 1); // AT_HWCAP
+}
+
+int curta_cpu_i8mm(void) {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  return 1;
+#endif
+  return curta_cpu_dotprod() && ((auxiliary(26) >> 13) & 1); // AT_HWCAP2
+}
 
 #endif
 

@@ -14,6 +14,8 @@ int curta_cpu_avx512vnni(void);
 #elif defined(__aarch64__)
 /// 1 when the processor has SDOT (FEAT_DotProd).
 int curta_cpu_dotprod(void);
+/// 1 when it also has SMMLA (FEAT_I8MM).
+int curta_cpu_i8mm(void);
 #endif
 
 #endif

@@ -4,7 +4,7 @@
 #include "cpu.h"
 #include "kernels.h"
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__scalar,
 const curta_kernels curta_kernels_scalar = {
 #include "kernels.inc"
@@ -13,21 +13,21 @@ const curta_kernels curta_kernels_scalar = {
 
 #if defined(__x86_64__)
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__##avx2,
 static const curta_kernels kernels_avx2 = {
 #include "kernels.inc"
     .name = "avx2"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__##avxvnni,
 static const curta_kernels kernels_avxvnni = {
 #include "kernels.inc"
     .name = "avxvnni"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__##avx512vnni,
 static const curta_kernels kernels_avx512vnni = {
 #include "kernels.inc"
@@ -51,28 +51,37 @@ const curta_kernels *curta_kernels_at(uint32_t i) {
 
 #elif defined(__aarch64__)
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__##neon,
 static const curta_kernels kernels_neon = {
 #include "kernels.inc"
     .name = "neon"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod)                              \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
   .kernel = curta_##kernel##__##neon_dotprod,
 static const curta_kernels kernels_neon_dotprod = {
 #include "kernels.inc"
     .name = "neon_dotprod"};
 #undef KERNEL
 
-uint32_t curta_kernels_count(void) { return 3; }
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+  .kernel = curta_##kernel##__##neon_i8mm,
+static const curta_kernels kernels_neon_i8mm = {
+#include "kernels.inc"
+    .name = "neon_i8mm"};
+#undef KERNEL
+
+uint32_t curta_kernels_count(void) { return 4; }
 
 const curta_kernels *curta_kernels_at(uint32_t i) {
   if (i == 0)
     return &curta_kernels_scalar;
   if (i == 1)
     return &kernels_neon; // part of the aarch64 baseline
-  return i == 2 && curta_cpu_dotprod() ? &kernels_neon_dotprod : 0;
+  if (i == 2)
+    return curta_cpu_dotprod() ? &kernels_neon_dotprod : 0;
+  return i == 3 && curta_cpu_i8mm() ? &kernels_neon_i8mm : 0;
 }
 
 #else

@@ -7,8 +7,11 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
-/// Attributes of functions; a file for SDOT, of ARMv8.2, defines CURTA_NEON_SDOT before.
-#if defined(CURTA_NEON_SDOT)
+/// Attributes of functions; a file for SDOT, of ARMv8.2, defines CURTA_NEON_SDOT before, one for
+/// SMMLA, of ARMv8.6, CURTA_NEON_MMLA.
+#if defined(CURTA_NEON_MMLA)
+#define CURTA_NEON __attribute__((target("arch=armv8.2-a+dotprod+i8mm")))
+#elif defined(CURTA_NEON_SDOT)
 #define CURTA_NEON __attribute__((target("arch=armv8.2-a+dotprod")))
 #else
 #define CURTA_NEON

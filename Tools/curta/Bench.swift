@@ -44,7 +44,10 @@ struct Bench: ParsableCommand {
   @Option(help: "Most tokens of a prompt in a step (default: 128).")
   var chunk: UInt32?
 
-  @Option(help: "Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, neon, neon_dotprod.")
+  @Option(
+    help: """
+      Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm.
+      """)
   var kernels = "auto"
 
   @Option(name: .customShort("o"), help: "How to print.")

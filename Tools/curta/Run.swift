@@ -83,7 +83,10 @@ struct Run: ParsableCommand {
   @Option(help: "Most tokens of the prompt in a step (default: 128).")
   var chunk: UInt32?
 
-  @Option(help: "Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, neon, neon_dotprod.")
+  @Option(
+    help: """
+      Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm.
+      """)
   var kernels = "auto"
 
   @Flag(help: "Go on after the end token.")
