@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Tools/arm-instructions counts what a program is known to execute, and SDOT takes fewer than SMLAL.
+# Tools/arm-instructions counts what a program is known to execute; SDOT takes fewer than SMLAL, SMMLA fewer than SDOT.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . Tools/lib/common.sh
 
 model=$(Tools/model vit-cifar10 w8 stored)
-for cpu in cortex-a53 cortex-a76; do
+for cpu in cortex-a53 cortex-a76 max; do
   Tools/arm-instructions "$model" $cpu --json >".build-static/native/$cpu.json"
 done
-python3 - .build-static/native/cortex-a{53,76}.json <<'E2'
+python3 - .build-static/native/{cortex-a53,cortex-a76,max}.json <<'E2'
 import json, sys
-plain, dot = (json.load(open(path))["image"] for path in sys.argv[1:])
-assert dot["millions"] < plain["millions"], (dot, plain)
-for counts, name in ((plain, "curta_scores__neon"), (dot, "curta_scores__neon_dotprod")):
+plain, dot, matrix = (json.load(open(path))["image"] for path in sys.argv[1:])
+assert matrix["millions"] < dot["millions"] < plain["millions"], (matrix, dot, plain)
+for counts, name in ((plain, "curta_scores__neon"), (dot, "curta_scores__neon_dotprod"),
+                     (matrix, "plain_eight")):
     assert 0.9 < sum(counts["share"].values()) <= 1.001 and name in counts["share"], counts
 E2
 
