@@ -131,12 +131,14 @@ public struct CurtaFile: Sendable {
     }
   }
 
-  /// Compares the hashes of the sections that the initializer left: tokenizer, data, unknown ones.
+  /// Whether section `i` is one that the initializer did not verify: tokenizer, data, unknown ones.
+  public func isPayload(entry i: Int) -> Bool {
+    i != metadataEntry && i != tensorsEntry && i != programEntry
+  }
+
+  /// Compares the hashes of the sections that the initializer left.
   public func verifyPayload() throws(CurtaError) {
-    for i in 0..<Int(sectionCount)
-    where i != metadataEntry && i != tensorsEntry && i != programEntry {
-      try verify(entry: i)
-    }
+    for i in 0..<Int(sectionCount) where isPayload(entry: i) { try verify(entry: i) }
   }
 
   public func metadata() throws(CurtaError) -> Metadata {

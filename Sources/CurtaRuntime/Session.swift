@@ -39,12 +39,13 @@ public struct Session: @unchecked Sendable {
     _ = try file.metadata()
     let plan = try Plan(file, options, keepsWeights: keepsWeights)
     guard UInt64(arenaSize) >= plan.total else { throw CurtaError(.arenaTooSmall) }
-    try file.verifyPayload()
+    try file.verifyPayload(
+      options, threads: plan.sizes.threads, slots: arena.assumingMemoryBound(to: Int32.self))
     guard let kernels = Session.kernels(options.kernels) else { throw CurtaError(.unsupported) }
 
     var loader = Loader(
-      file: file, base: arena, staging: arena + Int(plan.slots), zstd: options.zstd,
-      zstdContext: options.zstd_context, next: ArenaLayout())
+      file: file, base: arena, staging: arena + Int(plan.slots), options: options,
+      threads: plan.sizes.threads, next: ArenaLayout())
     _ = try loader.next.take(plan.tokenizer, 1)
     var tokenizer: Tokenizer? = nil
     if file.tokenizerEntry >= 0 {

@@ -74,6 +74,47 @@ import Testing
     }
   }
 
+  /// What is wrong is told alike whoever looks at which section: of several wrong ones the first.
+  @Test(arguments: ValidVector.all)
+  func threadsRefuseTheSameSection(_ vector: ValidVector) throws {
+    let count = Int(vector.bytes.number(12, 4))
+    var bytes = vector.bytes
+    for i in (0..<count).reversed() {
+      let at = FileParts.headerSize + i * FileParts.entrySize
+      bytes[Int(bytes.number(at + 16, 8))] ^= 1
+      let alone = refusal(bytes, threads: 1)
+      #expect(alone?.status == .badChecksum, "section \(i)")
+      for threads: UInt32 in [2, 3, 256] {
+        #expect(refusal(bytes, threads: threads) == alone, "section \(i), \(threads) threads")
+      }
+    }
+  }
+
+  /// The error of making a session.
+  private func refusal(_ bytes: [UInt8], threads: UInt32) -> CurtaError? {
+    let setup = Setup(threads: threads)
+    guard let whole = try? plan(GuardedBytes(bytes), setup) else {
+      return bytes.withUnsafeBytes { buffer in
+        do throws(CurtaError) {
+          _ = try CurtaFile(ByteView(buffer.baseAddress!, count: buffer.count))
+          return nil
+        } catch {
+          return error
+        }
+      }
+    }
+    let file = GuardedBytes(bytes)
+    let arena = GuardedBytes(count: Int(whole.arena_bytes), fill: 0xA5)
+    do throws(CurtaError) {
+      _ = try Session.make(
+        file: ByteView(file.base, count: file.count), options: setup.options, arena: arena.base,
+        arenaSize: arena.count)
+      return nil
+    } catch {
+      return error
+    }
+  }
+
   /// Flips in payloads with hashes made right: accepted or refused, but equal on both kernel sets.
   @Test(arguments: ValidVector.all)
   func payloadFlipsNeverTrap(_ vector: ValidVector) throws {

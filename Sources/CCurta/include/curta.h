@@ -102,7 +102,7 @@ typedef struct curta_options {
   uint32_t outputs;     // most rows of logits, or images, in a step; default: 1
   uint32_t threads;     // parts that work is split into; default: 1; above 1 needs `parallel`
   uint32_t kernels;     // 1 + index of an instruction set (1: scalar); default: the fastest
-  curta_parallel_function parallel;
+  curta_parallel_function parallel; // called by curta_session_init and by steps
   void *parallel_context;
   curta_decode_function zstd; // needed by files with zstd sections only
   void *zstd_context;

@@ -10,8 +10,8 @@ struct Loader {
   let file: CurtaFile
   let base: UnsafeMutableRawPointer
   let staging: UnsafeMutableRawPointer
-  let zstd: curta_decode_function?
-  let zstdContext: UnsafeMutableRawPointer?
+  let options: curta_options
+  let threads: UInt32
   /// Where the next decoded bytes go, from the start of the arena; follows `Plan`.
   var next: ArenaLayout
 
@@ -30,8 +30,8 @@ struct Loader {
       }
     case .zstd:
       try section.checkZstdFrame(stored)
-      guard let zstd else { throw CurtaError(.codecMissing, section: section.kind) }
-      guard zstd(zstdContext, stored.base, stored.count, target, size) == 0 else {
+      guard let zstd = options.zstd else { throw CurtaError(.codecMissing, section: section.kind) }
+      guard zstd(options.zstd_context, stored.base, stored.count, target, size) == 0 else {
         throw CurtaError(.badFrame, section: section.kind, at: section.offset)
       }
     }
@@ -159,9 +159,10 @@ struct Loader {
   private func unpack(
     _ tensor: TensorDescriptor, _ packed: ByteView, to out: UnsafeMutablePointer<Int8>
   ) {
-    unpackBlocks(
-      Int(tensor.storedBlocks), bits: UInt64(tensor.bits), toNibbles: tensor.hasNibbles,
-      from: packed.base, to: out)
+    let blocks = Unpacking(
+      blocks: Int(tensor.storedBlocks), bits: UInt64(tensor.bits), toNibbles: tensor.hasNibbles,
+      packed: packed.base, out: out)
+    blocks.run(options, threads: threads)
   }
 }
 

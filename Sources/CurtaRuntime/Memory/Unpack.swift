@@ -1,6 +1,45 @@
 // Packed codes of 2, 3, 5, 6 or 7 bits to nibbles or signed bytes.
 // SPDX-License-Identifier: Apache-2.0
 
+import CCurta
+
+/// The blocks of a tensor that are to be unpacked.
+struct Unpacking {
+  let blocks: Int
+  let bits: UInt64
+  let toNibbles: Bool
+  let packed: UnsafeRawPointer
+  let out: UnsafeMutableRawPointer
+
+  /// Blocks below which waking other threads costs more than it saves.
+  static let few = 1 << 12
+
+  func run(_ options: curta_options, threads: UInt32) {
+    guard threads > 1, blocks >= Unpacking.few, let parallel = options.parallel else {
+      part(0, of: 1)
+      return
+    }
+    var job = self
+    withUnsafeMutablePointer(to: &job) {
+      parallel(
+        options.parallel_context,
+        { argument, part, parts in
+          guard let argument else { return }
+          argument.assumingMemoryBound(to: Unpacking.self).pointee
+            .part(Int(part), of: Int(parts))
+        }, UnsafeMutableRawPointer($0), threads)
+    }
+  }
+
+  func part(_ part: Int, of parts: Int) {
+    let share = SessionState.share(blocks, part, parts)
+    unpackBlocks(
+      share.count, bits: bits, toNibbles: toNibbles,
+      from: packed + share.lowerBound * 4 * Int(bits),
+      to: out + share.lowerBound * (toNibbles ? 16 : 32))
+  }
+}
+
 /// Expands `blocks` blocks of 32 codes of `bits` bits: their fields of 4, of 2 and of 1 bits lie in
 /// 16, 8 and 4 bytes after each other. Eight codes go through a word at once. A code of up to four bits
 /// may become a nibble, code + 8: code i of a block is in the lower half of byte i, 16 + i in the upper.
