@@ -7,17 +7,39 @@
 #include "../avx2.h"
 #include "../unroll.h"
 
-/// Sum of q * k over the first `width` codes, a multiple of 32. VPMADDUBSW of abs(q) and k with q's
-/// sign is exact as codes are within 127.
+/// Adds 32 products q * k to lanes. VPMADDUBSW of abs(q) and k with q's sign is exact as codes are
+/// within 127.
+CURTA_AVX2_INLINE __m256i add_dot(__m256i lanes, __m256i q, __m256i k) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(k, q));
+  return _mm256_add_epi32(lanes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/// Sum of q * k over the first `width` codes, a multiple of 32.
 CURTA_AVX2_INLINE __m256i dot_lanes(const int8_t *q, const int8_t *k, uint32_t width) {
-  const __m256i one = _mm256_set1_epi16(1);
   __m256i lanes = _mm256_setzero_si256();
-  for (uint32_t i = 0; i < width; i += 32) {
-    const __m256i x = load256(q + i), y = load256(k + i);
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(y, x));
-    lanes = _mm256_add_epi32(lanes, _mm256_madd_epi16(pairs, one));
-  }
+  for (uint32_t i = 0; i < width; i += 32)
+    lanes = add_dot(lanes, load256(q + i), load256(k + i));
   return lanes;
+}
+
+/// Scores of n keys, n a multiple of 4, of 32 * parts columns, a constant up to 4: the query stays
+/// in registers.
+CURTA_AVX2_INLINE void some_scores(const int8_t *q, const int8_t *k, uint32_t parts, uint32_t n,
+                                   int32_t *a) {
+  __m256i own[4];
+  CURTA_UNROLL for (uint32_t i = 0; i < parts; i++) own[i] = load256(q + 32 * i);
+  for (uint32_t j = 0; j < n; j += 4) {
+    __m256i dots[4];
+    CURTA_UNROLL for (uint32_t r = 0; r < 4; r++) {
+      const int8_t *row = k + (size_t)(j + r) * parts * 32;
+      dots[r] = _mm256_setzero_si256();
+      CURTA_UNROLL for (uint32_t i = 0; i < parts; i++) dots[r] =
+          add_dot(dots[r], own[i], load256(row + 32 * i));
+    }
+    const __m256i all =
+        _mm256_hadd_epi32(_mm256_hadd_epi32(dots[0], dots[1]), _mm256_hadd_epi32(dots[2], dots[3]));
+    store128(a + j, _mm_add_epi32(low128(all), high128(all)));
+  }
 }
 
 /// The rest of a row: 16 codes at once, then one at a time.
@@ -36,8 +58,16 @@ CURTA_AVX2_INLINE int32_t dot_rest(const int8_t *q, const int8_t *k, uint32_t i,
 /// The scores of one query.
 CURTA_AVX2 static void row_scores(const int8_t *q, const int8_t *k, uint32_t width, uint32_t n,
                                   int32_t *a) {
-  const uint32_t whole = width / 32 * 32;
-  uint32_t j = 0;
+  const uint32_t whole = width / 32 * 32, fours = n / 4 * 4;
+  uint32_t j = fours;
+  if (width == 32)
+    some_scores(q, k, 1, fours, a);
+  else if (width == 64)
+    some_scores(q, k, 2, fours, a);
+  else if (width == 128)
+    some_scores(q, k, 4, fours, a);
+  else
+    j = 0;
   for (; n - j >= 4; j += 4) {
     const int8_t *row = k + (size_t)j * width;
     const __m256i d0 = dot_lanes(q, row, whole);

@@ -291,25 +291,31 @@ CURTA_AVX2 int64_t curta_avx2_offset_dot(const int16_t *offsets, const int16_t *
   return total;
 }
 
-/// The low 32 bits of round(sum * m, shift) in 64-bit lanes; shift <= 26.
-CURTA_AVX2_INLINE __m256i rounded(__m256i sum, uint16_t mantissa, __m256i half, __m128i shift) {
+/// The low 32 bits of round(sum * m, shift) in 64-bit lanes; shift <= 26. `fits`: the sum int32.
+CURTA_AVX2_INLINE __m256i rounded(__m256i sum, uint16_t mantissa, __m256i half, __m128i shift,
+                                  int fits) {
   const __m256i m = _mm256_set1_epi64x(mantissa);
-  const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(sum, 32), m); // modulo 2^64
-  const __m256i x = _mm256_add_epi64(_mm256_mul_epu32(sum, m), _mm256_slli_epi64(high, 32));
+  __m256i x;
+  if (fits) {
+    x = _mm256_mul_epi32(sum, m);
+  } else {
+    const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(sum, 32), m); // modulo 2^64
+    x = _mm256_add_epi64(_mm256_mul_epu32(sum, m), _mm256_slli_epi64(high, 32));
+  }
   return _mm256_srl_epi64(_mm256_add_epi64(x, half), shift);
 }
 
 /// Two rows at a time: 64 bits of each token.
-CURTA_AVX2 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n1,
-                                  const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+CURTA_AVX2_INLINE void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
+                              const int64_t (*sums)[4], int32_t *z, size_t z_stride, int fits) {
   const __m256i half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
   const __m128i shift = _mm_cvtsi32_si128((int32_t)w->shift);
   const uint16_t *m = w->mantissas + n0;
   const uint32_t rows = n1 - n0;
   uint32_t n = 0;
   for (; n + 2 <= rows; n += 2) {
-    const __m256i a = rounded(load256(sums[n]), m[n], half, shift);
-    const __m256i b = rounded(load256(sums[n + 1]), m[n + 1], half, shift);
+    const __m256i a = rounded(load256(sums[n]), m[n], half, shift, fits);
+    const __m256i b = rounded(load256(sums[n + 1]), m[n + 1], half, shift, fits);
     const __m256i pairs = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA);
     for (int t = 0; t < 4; t += 2) {
       const __m128i two = t ? high128(pairs) : low128(pairs);
@@ -320,10 +326,19 @@ CURTA_AVX2 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n
   }
   if (n < rows) {
     int64_t last[4];
-    store256(last, rounded(load256(sums[n]), m[n], half, shift));
+    store256(last, rounded(load256(sums[n]), m[n], half, shift, fits));
     for (int t = 0; t < 4; t++)
       z[(size_t)t * z_stride + n] = (int32_t)last[t];
   }
+}
+
+/// Without group scales a sum is at most 127 * 127 * 2^17 < 2^31.
+CURTA_AVX2 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n1,
+                                  const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+  if (w->group_scales)
+    finish(w, n0, n1, sums, z, z_stride, 0);
+  else
+    finish(w, n0, n1, sums, z, z_stride, 1);
 }
 
 void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,

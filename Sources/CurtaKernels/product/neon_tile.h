@@ -141,8 +141,10 @@ CURTA_NEON static int64_t offset_dot(const int16_t *offsets, const int16_t *sums
   return total;
 }
 
-/// The low 32 bits of round(sum * m, shift) of two tokens; count is -shift.
-CURTA_NEON_INLINE int32x2_t rounded(int64x2_t sum, uint32_t m, int64x2_t count) {
+/// The low 32 bits of round(sum * m, shift) of two tokens; count is -shift. `fits`: the sum int32.
+CURTA_NEON_INLINE int32x2_t rounded(int64x2_t sum, uint32_t m, int64x2_t count, int fits) {
+  if (fits)
+    return vmovn_s64(vrshlq_s64(vmull_n_s32(vmovn_s64(sum), (int32_t)m), count));
   const uint64x2_t low = vmull_n_u32(vreinterpret_u32_s32(vmovn_s64(sum)), m);
   const uint64x2_t high = vmull_n_u32(vreinterpret_u32_s32(vshrn_n_s64(sum, 32)), m); // mod 2^32
   const uint64x2_t x = vaddq_u64(low, vshlq_n_u64(high, 32));
@@ -150,20 +152,24 @@ CURTA_NEON_INLINE int32x2_t rounded(int64x2_t sum, uint32_t m, int64x2_t count) 
 }
 
 /// Results of a row for four tokens.
-CURTA_NEON_INLINE int32x4_t finished_row(const int64_t *sums, uint32_t m, int64x2_t count) {
-  return vcombine_s32(rounded(vld1q_s64(sums), m, count), rounded(vld1q_s64(sums + 2), m, count));
+CURTA_NEON_INLINE int32x4_t finished_row(const int64_t *sums, uint32_t m, int64x2_t count,
+                                         int fits) {
+  return vcombine_s32(rounded(vld1q_s64(sums), m, count, fits),
+                      rounded(vld1q_s64(sums + 2), m, count, fits));
 }
 
-/// curta_finish: four rows at a time, turned.
-CURTA_NEON static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
-                              const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+/// Four rows at a time, turned.
+CURTA_NEON_INLINE void finish_rows(const curta_weight *w, uint32_t n0, uint32_t n1,
+                                   const int64_t (*sums)[4], int32_t *z, size_t z_stride,
+                                   int fits) {
   const int64x2_t count = vdupq_n_s64(-(int64_t)w->shift);
   const uint16_t *m = w->mantissas + n0;
   const uint32_t rows = n1 - n0;
   uint32_t n = 0;
   for (; rows - n >= 4; n += 4) {
     int32x4_t x[4];
-    CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) x[i] = finished_row(sums[n + i], m[n + i], count);
+    CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) x[i] =
+        finished_row(sums[n + i], m[n + i], count, fits);
     const int32x4_t a = vtrn1q_s32(x[0], x[1]), b = vtrn2q_s32(x[0], x[1]);
     const int32x4_t c = vtrn1q_s32(x[2], x[3]), d = vtrn2q_s32(x[2], x[3]);
     int32_t *to = z + n;
@@ -174,10 +180,19 @@ CURTA_NEON static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
   }
   for (; n < rows; n++) {
     int32_t x[4];
-    vst1q_s32(x, finished_row(sums[n], m[n], count));
+    vst1q_s32(x, finished_row(sums[n], m[n], count, fits));
     for (uint32_t t = 0; t < 4; t++)
       z[t * z_stride + n] = x[t];
   }
+}
+
+/// curta_finish. Without group scales a sum is at most 127 * 127 * 2^17 < 2^31.
+CURTA_NEON static void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
+                              const int64_t (*sums)[4], int32_t *z, size_t z_stride) {
+  if (w->group_scales)
+    finish_rows(w, n0, n1, sums, z, z_stride, 0);
+  else
+    finish_rows(w, n0, n1, sums, z, z_stride, 1);
 }
 
 #endif
