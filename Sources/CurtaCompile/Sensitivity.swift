@@ -6,29 +6,29 @@ import CurtaTensor
 
 /// The losses of every weight of the layers at several rules, as far as a few inputs show them.
 ///
-/// At the coarsest rule all weights of a layer are rounded at once and the model is run to its end:
+/// At one rule, the probe, all weights of a layer are rounded at once and the model is run to its end:
 /// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
-/// makes at the end of the layer, and carried over to the other rules by the errors Σ (w − ŵ) H
-/// (w − ŵ)ᵀ of the tensor. (AdaQuant, Hubara et al. 2021, measures each tensor at each width; this
-/// takes one run of the model for each layer.)
+/// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)², the error of
+/// the tensor's outputs where those of the columns are independent. A probe with about the bits that
+/// are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at
+/// each width; this takes one run of the model for each layer.)
 struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]
+  /// The index of the rule that losses are measured at.
+  var probe = 0
   let clip: ClipSearch
   var outliers: OutlierRule?
 
-  /// What a weight lost at the coarsest rule, in the units of `LayerStack.loss`, and its errors
-  /// Σ (w − ŵ) H (w − ŵ)ᵀ at every rule, [rule].
+  /// What a weight lost at the probe, in the units of `LayerStack.loss`, its error Σ (w − ŵ) H
+  /// (w − ŵ)ᵀ there, and the losses at every rule, [rule].
   struct Measured {
     var loss: Double
-    var errors: [Double]
-    /// The coarsest rule.
-    var coarsest: Int
+    var error: Double
+    var losses: [Double]
 
-    /// The losses at every rule, [rule].
-    var losses: [Double] { errors.map { slope * $0 } }
     /// The loss of one unit of the error.
-    var slope: Double { loss / max(errors[coarsest], 1e-300) }
+    var slope: Double { loss / max(error, 1e-300) }
   }
 
   /// Every weight among `parts` of every layer, by name.
@@ -44,14 +44,13 @@ struct Sensitivity {
       inputs.append(stack.run(layer, index, over: inputs[index]))
     }
     let expected = inputs[count].map(stack.outputs)
-    let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
 
     var result: [String: Measured] = [:]
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
       let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
-      var errors: [(name: String, values: [Double])] = []
+      var tensors: [(name: String, error: Double, squares: [Double])] = []
       var shares: [Double] = []
       var rounded = layer
       for part in parts where part.isWeight {
@@ -60,18 +59,18 @@ struct Sensitivity {
         guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
-        var own: [Double] = []
-        var probe = turned
+        var (values, error, squares) = (turned, 0.0, [Double]())
         for (place, rule) in rules.enumerated() {
           var recipe = Recipe(name: "", clip: clip, standard: rule)
           recipe.outliers = outliers
           let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
           guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
-          own.append(grid.outputError(of: turned, hessian))
-          if place == coarsest { probe = grid.dequantized() }
+          let found = grid.dequantized()
+          squares.append(squaredDistance(found, turned, columns: hessian.diagonal))
+          if place == probe { (values, error) = (found, grid.outputError(of: turned, hessian)) }
         }
-        errors.append((planned.name, own))
-        let values = planned.turnedBack(probe)
+        tensors.append((planned.name, error, squares))
+        values = planned.turnedBack(values)
         var alone = layer
         part.setWeight(values, in: &alone)
         part.setWeight(values, in: &rounded)
@@ -82,29 +81,34 @@ struct Sensitivity {
       }
       let loss = try lossBehind(index, rounded, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
-      for ((name, errors), share) in zip(errors, shares) {
-        result[name] = Measured(loss: loss * share / total, errors: errors, coarsest: coarsest)
+      for (tensor, share) in zip(tensors, shares) {
+        let own = loss * share / total
+        result[tensor.name] = Measured(
+          loss: own, error: tensor.error, losses: carried(own, by: tensor.squares))
       }
     }
     return result
   }
 
   /// The losses of a matrix outside the layers at every rule, [rule]: the loss of the model with
-  /// `changed` in its place at the coarsest, and at the others by Σ (w − ŵ)².
+  /// `changed` in its place at the probe, and at the others by Σ (w − ŵ)².
   func losses(
     of values: Matrix, block: Int, changed: (Matrix) -> LayerStack
   ) throws -> [Double] {
     let turned = Spreading.turned(values, block: block)
-    var errors: [Double] = []
-    var coarsest = (bits: Int.max, values: turned, error: 1.0)
-    for rule in rules {
-      let grid = try GridQuantizer(rule, clip: clip).quantize(turned)
-      let found = grid.dequantized()
-      errors.append(squaredDistance(found, turned))
-      if rule.bits < coarsest.bits { coarsest = (rule.bits, found, max(errors.last!, 1e-300)) }
+    var (probed, squares) = (turned, [Double]())
+    for (place, rule) in rules.enumerated() {
+      let found = try GridQuantizer(rule, clip: clip).quantize(turned).dequantized()
+      squares.append(squaredDistance(found, turned))
+      if place == probe { probed = found }
     }
-    let loss = try loss(changed(Spreading.turnedBack(coarsest.values, block: block)))
-    return errors.map { loss * $0 / coarsest.error }
+    let loss = try loss(changed(Spreading.turnedBack(probed, block: block)))
+    return carried(loss, by: squares)
+  }
+
+  /// The losses at every rule of what loses `loss` at the probe and has these errors, [rule].
+  private func carried(_ loss: Double, by squares: [Double]) -> [Double] {
+    squares.map { loss * $0 / max(squares[probe], 1e-300) }
   }
 
   /// The loss of another model that differs outside the layers.
@@ -134,12 +138,15 @@ struct Sensitivity {
 
 }
 
-/// Σ (a − b)².
-private func squaredDistance(_ a: Matrix, _ b: Matrix) -> Double {
-  var sum = 0.0
-  for i in a.values.indices {
-    let difference = Double(a.values[i]) - Double(b.values[i])
-    sum += difference * difference
+/// Σ (a − b)², each column times its weight among `weights` [columns].
+private func squaredDistance(_ a: Matrix, _ b: Matrix, columns weights: [Double]? = nil) -> Double {
+  var sums = [Double](repeating: 0, count: a.columns)
+  for row in 0..<a.rows {
+    let start = row * a.columns
+    for j in 0..<a.columns {
+      let difference = Double(a.values[start + j]) - Double(b.values[start + j])
+      sums[j] += difference * difference
+    }
   }
-  return sum
+  return weights.map { zip(sums, $0).reduce(0) { $0 + $1.0 * $1.1 } } ?? sums.reduce(0, +)
 }
