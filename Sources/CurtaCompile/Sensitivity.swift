@@ -8,9 +8,9 @@ import CurtaTensor
 ///
 /// At one rule, the probe, all weights of a layer are rounded at once and the model is run to its end:
 /// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
-/// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)², the error of
-/// the tensor's outputs where those of the columns are independent. A probe with about the bits that
-/// are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at
+/// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)² of some rows,
+/// the error of the tensor's outputs where those of the columns are independent. A probe with about the
+/// bits that are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at
 /// each width; this takes one run of the model for each layer.)
 struct Sensitivity {
   let stack: LayerStack
@@ -52,34 +52,29 @@ struct Sensitivity {
       let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
       var tensors: [(name: String, error: Double, squares: [Double])] = []
       var shares: [Double] = []
-      var rounded = layer
+      var coarse = layer
       for part in parts where part.isWeight {
         let planned = part.planned(stack.d, stack.spreading, layer: index)
         let turned = planned.turned(part.values(layer))
         guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
-        var (values, error, squares) = (turned, 0.0, [Double]())
-        for (place, rule) in rules.enumerated() {
-          var recipe = Recipe(name: "", clip: clip, standard: rule)
-          recipe.outliers = outliers
-          let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
-          guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
-          let found = grid.dequantized()
-          squares.append(squaredDistance(found, turned, columns: hessian.diagonal))
-          if place == probe { (values, error) = (found, grid.outputError(of: turned, hessian)) }
-        }
-        tensors.append((planned.name, error, squares))
-        values = planned.turnedBack(values)
+        let grid = try rounded(turned, role, hessian, by: rules[probe])
+        tensors.append(
+          (
+            planned.name, grid.outputError(of: turned, hessian),
+            try squares(of: turned, role, hessian)
+          ))
+        let values = planned.turnedBack(grid.dequantized())
         var alone = layer
         part.setWeight(values, in: &alone)
-        part.setWeight(values, in: &rounded)
+        part.setWeight(values, in: &coarse)
         shares.append(
           zip(stack.run(alone, index, over: inputs[index]), inputs[index + 1]).reduce(0) {
             $0 + squaredDistance($1.0, $1.1)
           })
       }
-      let loss = try lossBehind(index, rounded, inputs[index], expected)
+      let loss = try lossBehind(index, coarse, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
       for (tensor, share) in zip(tensors, shares) {
         let own = loss * share / total
@@ -96,19 +91,40 @@ struct Sensitivity {
     of values: Matrix, block: Int, changed: (Matrix) -> LayerStack
   ) throws -> [Double] {
     let turned = Spreading.turned(values, block: block)
-    var (probed, squares) = (turned, [Double]())
-    for (place, rule) in rules.enumerated() {
-      let found = try GridQuantizer(rule, clip: clip).quantize(turned).dequantized()
-      squares.append(squaredDistance(found, turned))
-      if place == probe { probed = found }
-    }
+    let probed = try rounded(turned, .embedding, nil, by: rules[probe]).dequantized()
     let loss = try loss(changed(Spreading.turnedBack(probed, block: block)))
-    return carried(loss, by: squares)
+    return carried(loss, by: try squares(of: turned, .embedding, nil))
   }
 
   /// The losses at every rule of what loses `loss` at the probe and has these errors, [rule].
   private func carried(_ loss: Double, by squares: [Double]) -> [Double] {
-    squares.map { loss * $0 / max(squares[probe], 1e-300) }
+    squares.map { max(loss, 0) * $0 / max(squares[probe], 1e-300) }
+  }
+
+  /// Σ H_jj (w − ŵ)² at every rule, [rule], over at most 64 rows; without moments, Σ (w − ŵ)².
+  private func squares(
+    of weights: Matrix, _ role: TensorRole, _ hessian: SolverHessian?
+  ) throws -> [Double] {
+    guard rules.count > 1 else { return [1] }
+    let some = CurtaCompile.evenly(64, of: Array(0..<weights.rows))
+    let sample = Matrix(
+      rows: some.count, columns: weights.columns, values: some.flatMap { weights.row($0) })
+    return try rules.map { rule in
+      squaredDistance(
+        try rounded(sample, role, hessian, by: rule).dequantized(), sample,
+        columns: hessian?.diagonal)
+    }
+  }
+
+  /// Codes rounded to nearest, those of columns that count more with more care.
+  private func rounded(
+    _ weights: Matrix, _ role: TensorRole, _ hessian: SolverHessian?, by rule: TensorRule
+  ) throws -> GridTensor {
+    var recipe = Recipe(name: "", clip: clip, standard: rule)
+    recipe.outliers = outliers
+    let tensor = try recipe.quantize(weights, name: "", role: role, hessian: hessian)
+    guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
+    return grid
   }
 
   /// The loss of another model that differs outside the layers.
@@ -135,7 +151,6 @@ struct Sensitivity {
     let losses = zip(streams.map(stack.outputs), expected).map { stack.loss($0, $1) }
     return losses.reduce(0, +) / Double(max(losses.count, 1))
   }
-
 }
 
 /// Σ (a − b)², each column times its weight among `weights` [columns].

@@ -60,7 +60,9 @@ import Testing
       return sums.reduce(0, +) / Double(sums.count)
     }
     /// Root mean square of the logarithms of prediction over truth at 4 and 5 bits.
-    func deviation(_ predicted: [String: Sensitivity.Measured], _ truth: [String: [Double]]) -> Double {
+    func deviation(
+      _ predicted: [String: Sensitivity.Measured], _ truth: [String: [Double]]
+    ) -> Double {
       let logs = truth.flatMap { name, losses in
         [2, 3].map { log(predicted[name]!.losses[$0] / losses[$0 - 2]) }
       }
