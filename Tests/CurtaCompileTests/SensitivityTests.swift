@@ -41,7 +41,7 @@ import Testing
     var input = CalibrationInput()
     input.tokens = 128
     let sequences = Sensitivity.some(of: try CalibrationText.sequences(checkpoint, input))
-    let rules = [2, 3, 4, 5].map { TensorRule(bits: $0, group: 32) }
+    let rules = [2, 4, 5].map { TensorRule(bits: $0, group: 32) }
     let stack = LayerStack(source, weights.ends, sequences)
     let parts = TensorInventory(weights.description).layerParts
     func logits(_ weights: DecoderWeights) -> [Matrix] {
@@ -64,7 +64,7 @@ import Testing
       _ predicted: [String: Sensitivity.Measured], _ truth: [String: [Double]]
     ) -> Double {
       let logs = truth.flatMap { name, losses in
-        [2, 3].map { log(predicted[name]!.losses[$0] / losses[$0 - 2]) }
+        [1, 2].map { log(predicted[name]!.losses[$0] / losses[$0 - 1]) }
       }
       return (logs.reduce(0) { $0 + $1 * $1 } / Double(logs.count)).squareRoot()
     }
@@ -81,7 +81,7 @@ import Testing
         }
       }
     }
-    let found = try [0, 2].map { probe in
+    let found = try [0, 1].map { probe in
       try deviation(
         Sensitivity(stack: stack, rules: rules, probe: probe, clip: .search).measure(parts), truth)
     }
