@@ -9,28 +9,42 @@ import CurtaTensor
 public enum Budget: Sendable, Equatable {
   /// Bytes of the file, before compression.
   case bytes(Int)
-  /// Bits of the tensors for each parameter, on average.
+  /// Bits of the tensors for each parameter, on average, as `ConversionPlan.tensorBytes` counts them.
   case bits(Double)
   /// The loss that the sum of all tensors' losses stays below: KL divergence in nats, or of features
   /// the squared distance over the squared length; as few bytes as that takes.
   case loss(Double)
 }
 
-/// The tensors that share a budget, and what each loses at each choice.
+/// The tensors of a file that a budget is for.
 struct BudgetPlan {
   let planned: [PlannedTensor]
   let recipe: Recipe
+  let budget: Budget
   /// Bytes of a file beside its tensors.
   let otherBytes: Int
   let parameters: Int
-  /// Losses at the recipe's choices, by the name of the tensor.
-  let losses: [String: [Double]]
 
   /// Bytes of header, metadata and program, about.
   static let overhead = 16_384
 
-  /// The recipe with a rule of its own for each of those tensors. Throws `ConversionError`.
-  func recipe(for budget: Budget) throws(ConversionError) -> Recipe {
+  /// The index of the choice that losses are measured at: the largest that all parameters can have
+  /// within the budget, else the smallest; for a budget of loss, one of the recipe's default bits.
+  var probe: Int {
+    let choices = recipe.choices
+    // Of a tensor of a usual shape.
+    let sizes = choices.map { Double($0.byteSize(rows: 1024, columns: 1024)) / 0x1p20 }
+    let least = choices.indices.min { sizes[$0] < sizes[$1] } ?? 0
+    guard let limit else {
+      return choices.firstIndex { $0.bits == recipe.standard.bits } ?? least
+    }
+    let most = Double(limit) / Double(max(parameters, 1))
+    return choices.indices.filter { sizes[$0] <= most }.max { sizes[$0] < sizes[$1] } ?? least
+  }
+
+  /// The recipe with a rule of its own for each tensor that has `losses`: at its choices, by the name
+  /// of the tensor. Throws `ConversionError`.
+  func recipe(_ losses: [String: [Double]]) throws(ConversionError) -> Recipe {
     let shared = planned.filter { losses[$0.name] != nil }
     let fixed = planned.filter { losses[$0.name] == nil }.reduce(0) {
       $0 + bytes($1, $1.role.map { recipe.rule(for: $0) })
@@ -49,9 +63,7 @@ struct BudgetPlan {
     }
     let allocation: Allocation
     switch budget {
-    case .bytes(let bytes): allocation = try allocate(bytes - otherBytes - fixed)
-    case .bits(let bits):
-      allocation = try allocate(Int(bits * Double(parameters) / 8) - fixed)
+    case .bytes, .bits: allocation = try allocate((limit ?? 0) - fixed)
     case .loss(let loss):
       // The least budget, to 1/256 of the range, whose loss is low enough.
       let least = options.reduce(0) { $0 + ($1.map(\.bytes).min() ?? 0) }
@@ -77,14 +89,25 @@ struct BudgetPlan {
     return result
   }
 
-  /// Bytes of the streams of a tensor and of their entries in a file; nil: constants.
+  /// Bytes that all tensors have together; nil: as few as a loss takes.
+  private var limit: Int? {
+    switch budget {
+    case .bytes(let bytes): bytes - otherBytes
+    case .bits(let bits): Int((bits * Double(parameters) / 8).rounded())
+    case .loss: nil
+    }
+  }
+
+  /// Bytes of the streams of a tensor, and unless bits are counted of their entries in a file; nil:
+  /// constants.
   private func bytes(_ tensor: PlannedTensor, _ rule: TensorRule?) -> Int {
     var streams = rule?.streams ?? 1
-    var own = 4 * tensor.columns
+    var own = 4 * tensor.rows * tensor.columns
     if let rule, let role = tensor.role {
       if recipe.outliers(for: role, rule) != nil { streams += 3 }
       own = recipe.byteSize(rows: tensor.rows, columns: tensor.columns, role: role, rule)
     }
+    if case .bits = budget { return own }
     // A stream has 48 bytes in the directory, and begins at a multiple of 64; a tensor has 64.
     return own + streams * 80 + 64 + tensor.name.utf8.count
   }
@@ -106,7 +129,12 @@ extension Recipe {
     let some = Sensitivity.some(of: try CalibrationText.sequences(checkpoint, calibration))
     let stack = LayerStack(held, ends, some)
     let inventory = TensorInventory(d)
-    let sensitivity = Sensitivity(stack: stack, rules: choices, clip: clip, outliers: outliers)
+    let plan = try BudgetPlan(
+      planned: inventory.tensors, recipe: self, budget: budget,
+      otherBytes: BudgetPlan.overhead + tokenizerSection(of: checkpoint).count,
+      parameters: held.parameterCount)
+    let sensitivity = Sensitivity(
+      stack: stack, rules: choices, probe: plan.probe, clip: clip, outliers: outliers)
     var losses = try sensitivity.measure(inventory.layerParts) {
       progress(.measuring(layer: $0, count: d.layers))
     }.mapValues(\.losses)
@@ -121,11 +149,7 @@ extension Recipe {
         return LayerStack(held, other, some)
       }
     }
-    return try BudgetPlan(
-      planned: inventory.tensors, recipe: self,
-      otherBytes: BudgetPlan.overhead + tokenizerSection(of: checkpoint).count,
-      parameters: held.parameterCount, losses: losses
-    ).recipe(for: budget)
+    return try plan.recipe(losses)
   }
 
   /// The same of a vision transformer, by up to 16 of the images.
@@ -138,15 +162,16 @@ extension Recipe {
     let vision = FoldedVision(weights)
     let images = evenly(16, of: calibration.images ?? DrawnScenes.images(vision.d, count: 16))
     let inventory = VisionInventory(vision)
+    let plan = BudgetPlan(
+      planned: inventory.tensors, recipe: self, budget: budget, otherBytes: BudgetPlan.overhead,
+      parameters: weights.parameterCount)
     let losses = try Sensitivity(
-      stack: LayerStack(weights, images), rules: choices, clip: clip, outliers: outliers
+      stack: LayerStack(weights, images), rules: choices, probe: plan.probe, clip: clip,
+      outliers: outliers
     ).measure(inventory.layers.parts) {
       progress(.measuring(layer: $0, count: vision.d.body.layers))
     }.mapValues(\.losses)
-    return try BudgetPlan(
-      planned: inventory.tensors, recipe: self, otherBytes: BudgetPlan.overhead,
-      parameters: weights.parameterCount, losses: losses
-    ).recipe(for: budget)
+    return try plan.recipe(losses)
   }
 }
 

@@ -6,29 +6,29 @@ import CurtaTensor
 
 /// The losses of every weight of the layers at several rules, as far as a few inputs show them.
 ///
-/// At the coarsest rule all weights of a layer are rounded at once and the model is run to its end:
+/// At one rule, the probe, all weights of a layer are rounded at once and the model is run to its end:
 /// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
-/// makes at the end of the layer, and carried over to the other rules by the errors Σ (w − ŵ) H
-/// (w − ŵ)ᵀ of the tensor. (AdaQuant, Hubara et al. 2021, measures each tensor at each width; this
-/// takes one run of the model for each layer.)
+/// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)² of some rows,
+/// the error of the tensor's outputs where those of the columns are independent. A probe with about the
+/// bits that are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at
+/// each width; this takes one run of the model for each layer.)
 struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]
+  /// The index of the rule that losses are measured at.
+  var probe = 0
   let clip: ClipSearch
   var outliers: OutlierRule?
 
-  /// What a weight lost at the coarsest rule, in the units of `LayerStack.loss`, and its errors
-  /// Σ (w − ŵ) H (w − ŵ)ᵀ at every rule, [rule].
+  /// What a weight lost at the probe, in the units of `LayerStack.loss`, its error Σ (w − ŵ) H
+  /// (w − ŵ)ᵀ there, and the losses at every rule, [rule].
   struct Measured {
     var loss: Double
-    var errors: [Double]
-    /// The coarsest rule.
-    var coarsest: Int
+    var error: Double
+    var losses: [Double]
 
-    /// The losses at every rule, [rule].
-    var losses: [Double] { errors.map { slope * $0 } }
     /// The loss of one unit of the error.
-    var slope: Double { loss / max(errors[coarsest], 1e-300) }
+    var slope: Double { loss / max(error, 1e-300) }
   }
 
   /// Every weight among `parts` of every layer, by name.
@@ -44,67 +44,87 @@ struct Sensitivity {
       inputs.append(stack.run(layer, index, over: inputs[index]))
     }
     let expected = inputs[count].map(stack.outputs)
-    let coarsest = rules.indices.min { rules[$0].bits < rules[$1].bits } ?? 0
 
     var result: [String: Measured] = [:]
     for index in 0..<count {
       progress(index)
       let layer = try stack.layer(index)
       let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
-      var errors: [(name: String, values: [Double])] = []
+      var tensors: [(name: String, error: Double, squares: [Double])] = []
       var shares: [Double] = []
-      var rounded = layer
+      var coarse = layer
       for part in parts where part.isWeight {
         let planned = part.planned(stack.d, stack.spreading, layer: index)
         let turned = planned.turned(part.values(layer))
         guard let role = planned.role, let hessian = try moments.hessian(for: role) else {
           preconditionFailure("\(planned.name) is no weight")
         }
-        var own: [Double] = []
-        var probe = turned
-        for (place, rule) in rules.enumerated() {
-          var recipe = Recipe(name: "", clip: clip, standard: rule)
-          recipe.outliers = outliers
-          let tensor = try recipe.quantize(turned, name: planned.name, role: role, hessian: hessian)
-          guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
-          own.append(grid.outputError(of: turned, hessian))
-          if place == coarsest { probe = grid.dequantized() }
-        }
-        errors.append((planned.name, own))
-        let values = planned.turnedBack(probe)
+        let grid = try rounded(turned, role, hessian, by: rules[probe])
+        tensors.append(
+          (
+            planned.name, grid.outputError(of: turned, hessian),
+            try squares(of: turned, role, hessian)
+          ))
+        let values = planned.turnedBack(grid.dequantized())
         var alone = layer
         part.setWeight(values, in: &alone)
-        part.setWeight(values, in: &rounded)
+        part.setWeight(values, in: &coarse)
         shares.append(
           zip(stack.run(alone, index, over: inputs[index]), inputs[index + 1]).reduce(0) {
             $0 + squaredDistance($1.0, $1.1)
           })
       }
-      let loss = try lossBehind(index, rounded, inputs[index], expected)
+      let loss = try lossBehind(index, coarse, inputs[index], expected)
       let total = max(shares.reduce(0, +), 1e-300)
-      for ((name, errors), share) in zip(errors, shares) {
-        result[name] = Measured(loss: loss * share / total, errors: errors, coarsest: coarsest)
+      for (tensor, share) in zip(tensors, shares) {
+        let own = loss * share / total
+        result[tensor.name] = Measured(
+          loss: own, error: tensor.error, losses: carried(own, by: tensor.squares))
       }
     }
     return result
   }
 
   /// The losses of a matrix outside the layers at every rule, [rule]: the loss of the model with
-  /// `changed` in its place at the coarsest, and at the others by Σ (w − ŵ)².
+  /// `changed` in its place at the probe, and at the others by Σ (w − ŵ)².
   func losses(
     of values: Matrix, block: Int, changed: (Matrix) -> LayerStack
   ) throws -> [Double] {
     let turned = Spreading.turned(values, block: block)
-    var errors: [Double] = []
-    var coarsest = (bits: Int.max, values: turned, error: 1.0)
-    for rule in rules {
-      let grid = try GridQuantizer(rule, clip: clip).quantize(turned)
-      let found = grid.dequantized()
-      errors.append(squaredDistance(found, turned))
-      if rule.bits < coarsest.bits { coarsest = (rule.bits, found, max(errors.last!, 1e-300)) }
+    let probed = try rounded(turned, .embedding, nil, by: rules[probe]).dequantized()
+    let loss = try loss(changed(Spreading.turnedBack(probed, block: block)))
+    return carried(loss, by: try squares(of: turned, .embedding, nil))
+  }
+
+  /// The losses at every rule of what loses `loss` at the probe and has these errors, [rule].
+  private func carried(_ loss: Double, by squares: [Double]) -> [Double] {
+    squares.map { max(loss, 0) * $0 / max(squares[probe], 1e-300) }
+  }
+
+  /// Σ H_jj (w − ŵ)² at every rule, [rule], over at most 64 rows; without moments, Σ (w − ŵ)².
+  private func squares(
+    of weights: Matrix, _ role: TensorRole, _ hessian: SolverHessian?
+  ) throws -> [Double] {
+    guard rules.count > 1 else { return [1] }
+    let some = CurtaCompile.evenly(64, of: Array(0..<weights.rows))
+    let sample = Matrix(
+      rows: some.count, columns: weights.columns, values: some.flatMap { weights.row($0) })
+    return try rules.map { rule in
+      squaredDistance(
+        try rounded(sample, role, hessian, by: rule).dequantized(), sample,
+        columns: hessian?.diagonal)
     }
-    let loss = try loss(changed(Spreading.turnedBack(coarsest.values, block: block)))
-    return errors.map { loss * $0 / coarsest.error }
+  }
+
+  /// Codes rounded to nearest, those of columns that count more with more care.
+  private func rounded(
+    _ weights: Matrix, _ role: TensorRole, _ hessian: SolverHessian?, by rule: TensorRule
+  ) throws -> GridTensor {
+    var recipe = Recipe(name: "", clip: clip, standard: rule)
+    recipe.outliers = outliers
+    let tensor = try recipe.quantize(weights, name: "", role: role, hessian: hessian)
+    guard case .grid(let grid) = tensor.base else { preconditionFailure("not a grid") }
+    return grid
   }
 
   /// The loss of another model that differs outside the layers.
@@ -131,15 +151,17 @@ struct Sensitivity {
     let losses = zip(streams.map(stack.outputs), expected).map { stack.loss($0, $1) }
     return losses.reduce(0, +) / Double(max(losses.count, 1))
   }
-
 }
 
-/// Σ (a − b)².
-private func squaredDistance(_ a: Matrix, _ b: Matrix) -> Double {
-  var sum = 0.0
-  for i in a.values.indices {
-    let difference = Double(a.values[i]) - Double(b.values[i])
-    sum += difference * difference
+/// Σ (a − b)², each column times its weight among `weights` [columns].
+private func squaredDistance(_ a: Matrix, _ b: Matrix, columns weights: [Double]? = nil) -> Double {
+  var sums = [Double](repeating: 0, count: a.columns)
+  for row in 0..<a.rows {
+    let start = row * a.columns
+    for j in 0..<a.columns {
+      let difference = Double(a.values[start + j]) - Double(b.values[start + j])
+      sums[j] += difference * difference
+    }
   }
-  return sum
+  return weights.map { zip(sums, $0).reduce(0) { $0 + $1.0 * $1.1 } } ?? sums.reduce(0, +)
 }
