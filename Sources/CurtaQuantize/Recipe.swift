@@ -203,7 +203,9 @@ extension Recipe {
       name: name,
       description: "\(bits)-bit weights in groups of 32, embedding and head in 6 bits, \(words)",
       solvers: solvers, standard: TensorRule(bits: bits, group: 32), rules: sixBitEnds)
-    recipe.choices = [3, 4, 5, 6, 8].map { TensorRule(bits: $0, group: 32) }
+    recipe.choices = [3, 4, 5, 6, 8].flatMap { bits in
+      [32, 64, 0].map { TensorRule(bits: bits, group: $0) }
+    }
     return recipe
   }
 
