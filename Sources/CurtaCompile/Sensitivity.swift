@@ -9,9 +9,9 @@ import CurtaTensor
 /// At one rule, the probe, all weights of a layer are rounded at once and the model is run to its end:
 /// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
 /// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)² of some rows,
-/// the error of the tensor's outputs where those of the columns are independent. A probe with about the
-/// bits that are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at
-/// each width; this takes one run of the model for each layer.)
+/// the error of the tensor's outputs where those of the columns are independent. A probe with about
+/// the bits that are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures
+/// each tensor at each width; this takes one run of the model for each layer.)
 struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]

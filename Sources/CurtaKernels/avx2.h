@@ -37,11 +37,11 @@ CURTA_AVX2_INLINE int32_t sum_of_i32(__m256i x) {
   return _mm_cvtsi128_si32(a);
 }
 
-/// The sums of the int32 lanes of x[0 ... 3], which must fit int32, as int64 lanes.
-CURTA_AVX2_INLINE __m256i sums_of_four(const __m256i *x) {
+/// The sums of the int32 lanes of x[0 ... 3], which must fit int32.
+CURTA_AVX2_INLINE __m128i sums_of_four(const __m256i *x) {
   const __m256i a = _mm256_hadd_epi32(x[0], x[1]), b = _mm256_hadd_epi32(x[2], x[3]);
   const __m256i c = _mm256_hadd_epi32(a, b);
-  return _mm256_cvtepi32_epi64(_mm_add_epi32(low128(c), high128(c)));
+  return _mm_add_epi32(low128(c), high128(c));
 }
 
 /// Sum of the four int64 lanes.

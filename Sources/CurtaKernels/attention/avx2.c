@@ -36,9 +36,7 @@ CURTA_AVX2_INLINE void some_scores(const int8_t *q, const int8_t *k, uint32_t pa
       CURTA_UNROLL for (uint32_t i = 0; i < parts; i++) dots[r] =
           add_dot(dots[r], own[i], load256(row + 32 * i));
     }
-    const __m256i all =
-        _mm256_hadd_epi32(_mm256_hadd_epi32(dots[0], dots[1]), _mm256_hadd_epi32(dots[2], dots[3]));
-    store128(a + j, _mm_add_epi32(low128(all), high128(all)));
+    store128(a + j, sums_of_four(dots));
   }
 }
 
@@ -70,12 +68,10 @@ CURTA_AVX2 static void row_scores(const int8_t *q, const int8_t *k, uint32_t wid
     j = 0;
   for (; n - j >= 4; j += 4) {
     const int8_t *row = k + (size_t)j * width;
-    const __m256i d0 = dot_lanes(q, row, whole);
-    const __m256i d1 = dot_lanes(q, row + width, whole);
-    const __m256i d2 = dot_lanes(q, row + 2 * (size_t)width, whole);
-    const __m256i d3 = dot_lanes(q, row + 3 * (size_t)width, whole);
-    const __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(d0, d1), _mm256_hadd_epi32(d2, d3));
-    store128(a + j, _mm_add_epi32(low128(all), high128(all)));
+    __m256i dots[4];
+    CURTA_UNROLL for (uint32_t r = 0; r < 4; r++) dots[r] =
+        dot_lanes(q, row + (size_t)r * width, whole);
+    store128(a + j, sums_of_four(dots));
     if (whole < width)
       for (uint32_t i = 0; i < 4; i++)
         a[j + i] += dot_rest(q, row + (size_t)i * width, whole, width);
@@ -135,9 +131,7 @@ CURTA_AVX2_INLINE void add_two(__m256i *lanes, const int16_t *c, size_t c_stride
   }
 }
 
-/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of `count` sums; count is a
-/// constant, and eights one that is 1 or even. n <= 512: a lane's sum is at most 512 * 32767 * 127
-/// = 2 130 641 408 < 2^31.
+/// As weighted_sum.h asks.
 CURTA_AVX2_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
                                    const int8_t *v, uint32_t width, uint32_t n, uint32_t eights,
                                    int64_t *o) {
@@ -153,37 +147,12 @@ CURTA_AVX2_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t c
           flush(o + (size_t)r * width + 8 * i, lanes[r * eights + i]);
 }
 
-/// Adds the rows 0 ... n-1, n <= 512, to `count` sums, a constant of 1 or 4: the values of four are
-/// read and widened once.
-CURTA_AVX2_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
-                                  const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
-  uint32_t i = 0;
-  if (count == 1)
-    for (; width - i >= 64; i += 64)
-      add_columns(c, c_stride, 1, v + i, width, n, 8, o + i);
-  for (; width - i >= 16; i += 16)
-    add_columns(c, c_stride, count, v + i, width, n, 2, o + i);
-  for (; width - i >= 8; i += 8)
-    add_columns(c, c_stride, count, v + i, width, n, 1, o + i);
-  for (; i < width; i++)
-    for (uint32_t r = 0; r < count; r++)
-      for (uint32_t j = 0; j < n; j++)
-        o[(size_t)r * width + i] += c[r * c_stride + j] * v[(size_t)j * width + i];
-}
+#define CURTA_WEIGHTED CURTA_AVX2_INLINE
+#include "weighted_sum.h"
 
 CURTA_AVX2 void curta_weighted_sum__avx2(const int16_t *c, size_t c_stride, uint32_t rows,
                                          const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
-  for (size_t i = 0; i < (size_t)rows * width; i++)
-    o[i] = 0;
-  for (uint32_t j = 0, some; j < n; j += some) {
-    some = n - j < 512 ? n - j : 512;
-    const int8_t *values = v + (size_t)j * width;
-    uint32_t r = 0;
-    for (; rows - r >= 4; r += 4)
-      add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
-    for (; r < rows; r++)
-      add_values(c + r * c_stride + j, c_stride, 1, values, width, some, o + (size_t)r * width);
-  }
+  weighted_sums(c, c_stride, rows, v, width, n, o);
 }
 
 #endif

@@ -121,9 +121,7 @@ CURTA_NEON_INLINE void add_eight(int32x4_t *lanes, int16x8_t row, int16x8_t c) {
   lanes[1] = vmlal_high_s16(lanes[1], row, c);
 }
 
-/// Adds the rows 0 ... n-1 to the columns 0 ... 8 * eights - 1 of `count` sums; count is a
-/// constant, and eights one that is 1 or even. n <= 512: a lane's sum is at most 512 * 32767 * 127
-/// = 2 130 641 408 < 2^31.
+/// As weighted_sum.h asks.
 CURTA_NEON_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
                                    const int8_t *v, uint32_t width, uint32_t n, uint32_t eights,
                                    int64_t *o) {
@@ -157,40 +155,12 @@ CURTA_NEON_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t c
   }
 }
 
-/// Adds the rows 0 ... n-1, n <= 512, to `count` sums, a constant of 1 or 4: the values of four are
-/// read and widened once.
-CURTA_NEON_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
-                                  const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
-  uint32_t i = 0;
-  if (count == 1) {
-    for (; width - i >= 64; i += 64)
-      add_columns(c, c_stride, 1, v + i, width, n, 8, o + i);
-    for (; width - i >= 32; i += 32)
-      add_columns(c, c_stride, 1, v + i, width, n, 4, o + i);
-  }
-  for (; width - i >= 16; i += 16)
-    add_columns(c, c_stride, count, v + i, width, n, 2, o + i);
-  for (; width - i >= 8; i += 8)
-    add_columns(c, c_stride, count, v + i, width, n, 1, o + i);
-  for (; i < width; i++)
-    for (uint32_t r = 0; r < count; r++)
-      for (uint32_t j = 0; j < n; j++)
-        o[(size_t)r * width + i] += c[r * c_stride + j] * v[(size_t)j * width + i];
-}
+#define CURTA_WEIGHTED CURTA_NEON_INLINE
+#include "weighted_sum.h"
 
 void curta_weighted_sum__neon(const int16_t *c, size_t c_stride, uint32_t rows, const int8_t *v,
                               uint32_t width, uint32_t n, int64_t *o) {
-  for (size_t i = 0; i < (size_t)rows * width; i++)
-    o[i] = 0;
-  for (uint32_t j = 0, some; j < n; j += some) {
-    some = n - j < 512 ? n - j : 512;
-    const int8_t *values = v + (size_t)j * width;
-    uint32_t r = 0;
-    for (; rows - r >= 4; r += 4)
-      add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
-    for (; r < rows; r++)
-      add_values(c + r * c_stride + j, c_stride, 1, values, width, some, o + (size_t)r * width);
-  }
+  weighted_sums(c, c_stride, rows, v, width, n, o);
 }
 
 uint32_t curta_scaled_sums__neon(const int64_t *o, uint32_t n, uint32_t r, int32_t *y) {

@@ -217,7 +217,7 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
   // A chunk's sum fits int32, of bytes with scales that of 16 blocks: 16 * 32 * 127 * 127 * 255.
   const int narrow = kind == CURTA_WEIGHT_NIBBLES || corrects || step == 8 || c->blocks <= 16;
   if (tokens == 4 && narrow) {
-    EACH_ROW store256(totals[r], sums_of_four(&lanes[r * 4]));
+    EACH_ROW store256(totals[r], _mm256_cvtepi32_epi64(sums_of_four(&lanes[r * 4])));
     return;
   }
   EACH_ROW EACH_TOKEN {

@@ -135,7 +135,7 @@ CURTA_AVXVNNI_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, 
     }
     EACH_ROW {
       if (tokens == 4 && n + r < n1)
-        store256(sums[n - n0 + r], sums_of_four(&lanes[r * 4]));
+        store256(sums[n - n0 + r], _mm256_cvtepi32_epi64(sums_of_four(&lanes[r * 4])));
       else if (n + r < n1)
         sums[n - n0 + r][0] = sum_of_i32(lanes[r]);
     }

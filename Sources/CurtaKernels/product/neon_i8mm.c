@@ -48,7 +48,7 @@ typedef struct {
   // Parts of one scale, or one of all blocks.
   uint32_t parts;
   uint32_t ends[CHUNK];   // in blocks of the panel
-  uint32_t groups[CHUNK]; // that each part is in, from its row's first on
+  uint32_t groups[CHUNK]; // that each part is in, counted as pack_rows points to a row's scales
   uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
   packed_panel *panel;
   packed_tile *tiles;
@@ -83,7 +83,7 @@ static uint32_t choose_survivors(chunk *c, uint32_t strip) {
   for (; before + b < survivors && blocks[before + b] < c->first + c->blocks; b++) {
     c->places[b] = blocks[before + b] - c->first;
     if (b == 0 || w->group_scales)
-      c->groups[c->parts++] = before + b;
+      c->groups[c->parts++] = b;
     c->ends[c->parts - 1] = b + 1;
   }
   return before;
@@ -126,9 +126,7 @@ CURTA_NEON static void pack_rows(chunk *c, int nibbles, uint32_t n, uint32_t end
     const uint32_t strip = n / CURTA_STRIP_ROWS;
     strip_row = (size_t)strip * CURTA_STRIP_ROWS;
     row_blocks = w->mask_starts[strip + 1] - w->mask_starts[strip];
-    before = w->mask_starts[strip] * (size_t)CURTA_STRIP_ROWS;
-    c->groups[0] = 0;
-    before += choose_survivors(c, strip);
+    before = w->mask_starts[strip] * (size_t)CURTA_STRIP_ROWS + choose_survivors(c, strip);
   }
   const uint8_t *row[PANEL], *scales[PANEL];
   for (uint32_t r = 0; r < PANEL; r++) {
@@ -136,7 +134,7 @@ CURTA_NEON static void pack_rows(chunk *c, int nibbles, uint32_t n, uint32_t end
     if (w->mask_starts) {
       const size_t block = before + (at - strip_row) * row_blocks;
       row[r] = (const uint8_t *)w->codes + block * block_bytes;
-      scales[r] = w->group_scales ? w->group_scales + block - c->groups[0] : 0;
+      scales[r] = w->group_scales ? w->group_scales + block : 0;
     } else {
       row[r] = (const uint8_t *)w->codes + at * w->row_bytes + c->first * block_bytes;
       scales[r] = w->group_scales ? w->group_scales + at * w->groups : 0;

@@ -140,12 +140,8 @@ extension OpWork {
         let shift = min(exponents[t * heads + h] &- least, 62)
         let source = values + t * heads * width + h * width
         let target = scratch.wide + h * width
-        if shift == 0 {
-          for i in 0..<width { target[i] = source[i] }
-        } else {  // (x >> s) + the bit below, which fits int32; past 31 digits 0
-          for i in 0..<width {
-            target[i] = shift > 31 ? 0 : (source[i] &>> shift) &+ (source[i] &>> (shift &- 1) & 1)
-          }
+        for i in 0..<width {
+          target[i] = Int32(truncatingIfNeeded: Fixed.round(Int64(source[i]), shift))
         }
       }
       let scale = curta_scale(m: 1 << 15, e: least &+ 15)
