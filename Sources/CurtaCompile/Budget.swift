@@ -116,7 +116,7 @@ struct BudgetPlan {
 extension Recipe {
   /// The recipe with the bits of its choices shared out; itself without a budget.
   ///
-  /// Looks at up to four sequences of 256 tokens. All layers are in memory meanwhile. Throws what
+  /// Looks at up to four sequences of 128 tokens. All layers are in memory meanwhile. Throws what
   /// reading throws, `QuantizeError` and `ConversionError`.
   func allotted(
     _ checkpoint: Checkpoint, _ budget: Budget?, _ calibration: CalibrationInput,
@@ -187,9 +187,9 @@ extension DecoderSource {
 }
 
 extension Sensitivity {
-  /// What losses are measured on: up to four sequences of 256 tokens.
+  /// What losses are measured on: up to four sequences of 128 tokens.
   static func some(of sequences: [[Int32]]) -> [[Int32]] {
-    evenly(4, of: sequences).map { Array($0.prefix(256)) }
+    evenly(4, of: sequences).map { Array($0.prefix(128)) }
   }
 }
 

@@ -16,9 +16,14 @@ final class InputMoments {
   /// Whether a norm stands between what a block gives and the sum, which then says nothing about it.
   private let sumsAreNormed: Bool
   private var moments: [ActivationSite: Hessian] = [:]
-  private var prepared: [ActivationSite: SolverHessian] = [:]
+  private var prepared: [Prepared: SolverHessian] = [:]
   private var drifts: [ActivationSite: CrossMoments] = [:]
   private var streamDrifts: [ActivationSite: CrossMoments] = [:]
+
+  private struct Prepared: Hashable {
+    let site: ActivationSite
+    let isCentred: Bool
+  }
 
   /// Solvers would otherwise fit the noise of few tokens.
   private static let damping = 0.01
@@ -60,13 +65,19 @@ final class InputMoments {
     return result
   }
 
-  /// What was seen of the rows that a tensor multiplies, ready for the solvers; nil for one that
-  /// multiplies none. Throws `QuantizeError`.
-  func hessian(for role: TensorRole) throws(QuantizeError) -> SolverHessian? {
-    guard let site = site(of: role), let seen = moments[site] else { return nil }
-    if let ready = prepared[site] { return ready }
+  /// What was seen of the rows that a tensor multiplies, ready for the solvers, `centred` about their
+  /// mean for weights beside a corrected bias; nil for a tensor that multiplies none. Throws
+  /// `QuantizeError`.
+  func hessian(
+    for role: TensorRole, centred: Bool = false
+  ) throws(QuantizeError) -> SolverHessian? {
+    guard let site = site(of: role), let seen = gathered(for: role, centred: centred) else {
+      return nil
+    }
+    let place = Prepared(site: site, isCentred: centred)
+    if let ready = prepared[place] { return ready }
     let ready = try SolverHessian(seen.damped(by: InputMoments.damping))
-    prepared[site] = ready
+    prepared[place] = ready
     return ready
   }
 
@@ -74,16 +85,30 @@ final class InputMoments {
   var all: [ActivationSite: Hessian] { moments }
 
   /// The same as they were gathered.
-  func gathered(for role: TensorRole) -> Hessian? { site(of: role).flatMap { moments[$0] } }
+  func gathered(for role: TensorRole, centred: Bool = false) -> Hessian? {
+    guard let site = site(of: role), let seen = moments[site] else { return nil }
+    return centred ? seen.centred : seen
+  }
 
   /// What a tensor should hold, turned as the rows are, for the float model's outputs to come of the
   /// rows that were seen: itself, where the float model's rows were not.
-  func target(_ weights: Matrix, for role: TensorRole) -> Matrix {
-    guard let site = site(of: role), let seen = moments[site], let drift = drifts[site] else {
-      return weights
-    }
+  func target(_ weights: Matrix, for role: TensorRole, centred: Bool = false) -> Matrix {
+    guard let site = site(of: role), let mean = moments[site]?.mean, let drift = drifts[site],
+      let seen = gathered(for: role, centred: centred)
+    else { return weights }
+    let behind = streamDrifts[site]
     return weights.aimed(
-      from: seen.damped(by: InputMoments.damping), drift: drift, behind: streamDrifts[site])
+      from: seen.damped(by: InputMoments.damping), drift: centred ? drift.centred(mean) : drift,
+      behind: centred ? behind?.centred(mean) : behind)
+  }
+
+  /// What the bias beside `weights`, turned as the rows are, has to add where the file has `quantized`
+  /// in their place; nil for a tensor that multiplies no rows.
+  func biasShift(_ weights: Matrix, quantized: Matrix, for role: TensorRole) -> [Float]? {
+    guard let site = site(of: role), let seen = moments[site] else { return nil }
+    return BiasCorrection.shift(
+      of: weights, quantized: quantized, mean: seen.mean, drift: drifts[site]?.mean,
+      behind: streamDrifts[site]?.mean)
   }
 }
 

@@ -10,7 +10,7 @@ extension Recipe {
   /// The plan behind the recipe's loss, which the weights of the layers, embedding and head share; nil
   /// without one.
   ///
-  /// Looks at up to four sequences of 256 tokens, and how often tokens occur in all. All layers are in
+  /// Looks at up to four sequences of 128 tokens, and how often tokens occur in all. All layers are in
   /// memory meanwhile. Throws what reading throws, `QuantizeError` and `ConversionError`.
   func rates(
     _ checkpoint: Checkpoint, _ sequences: [[Int32]], progress: (ConversionStage) -> Void

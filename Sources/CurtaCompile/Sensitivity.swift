@@ -6,12 +6,12 @@ import CurtaTensor
 
 /// The losses of every weight of the layers at several rules, as far as a few inputs show them.
 ///
-/// At one rule, the probe, all weights of a layer are rounded at once and the model is run to its end:
-/// that is the layer's loss. It is shared among the layer's tensors by the error that each alone
-/// makes at the end of the layer, and carried over to the other rules by Σ H_jj (w − ŵ)² of some rows,
-/// the error of the tensor's outputs where those of the columns are independent. A probe with about
-/// the bits that are planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures
-/// each tensor at each width; this takes one run of the model for each layer.)
+/// At one rule, the probe, each weight is rounded alone and the model is run to its end: that is its
+/// loss. It is carried over to the other rules by Σ H_jj (w − ŵ)² of some rows, the error of the
+/// tensor's outputs where those of the columns are independent. A probe with about the bits that are
+/// planned for leaves little to carry over. (AdaQuant, Hubara et al. 2021, measures each tensor at each
+/// width.) A loss shared among the tensors of a layer by their errors at its end takes a seventh of the
+/// time, and tells less: SmolLM2-135M shared out so has 0.81 of the KL divergence of 4 bits everywhere.
 struct Sensitivity {
   let stack: LayerStack
   let rules: [TensorRule]
@@ -50,9 +50,6 @@ struct Sensitivity {
       progress(index)
       let layer = try stack.layer(index)
       let moments = try LayerCalibration(stack.d, inputs[index]).watch(layer, index)
-      var tensors: [(name: String, error: Double, squares: [Double])] = []
-      var shares: [Double] = []
-      var coarse = layer
       for part in parts where part.isWeight {
         let planned = part.planned(stack.d, stack.spreading, layer: index)
         let turned = planned.turned(part.values(layer))
@@ -60,26 +57,12 @@ struct Sensitivity {
           preconditionFailure("\(planned.name) is no weight")
         }
         let grid = try rounded(turned, role, hessian, by: rules[probe])
-        tensors.append(
-          (
-            planned.name, grid.outputError(of: turned, hessian),
-            try squares(of: turned, role, hessian)
-          ))
-        let values = planned.turnedBack(grid.dequantized())
-        var alone = layer
-        part.setWeight(values, in: &alone)
-        part.setWeight(values, in: &coarse)
-        shares.append(
-          zip(stack.run(alone, index, over: inputs[index]), inputs[index + 1]).reduce(0) {
-            $0 + squaredDistance($1.0, $1.1)
-          })
-      }
-      let loss = try lossBehind(index, coarse, inputs[index], expected)
-      let total = max(shares.reduce(0, +), 1e-300)
-      for (tensor, share) in zip(tensors, shares) {
-        let own = loss * share / total
-        result[tensor.name] = Measured(
-          loss: own, error: tensor.error, losses: carried(own, by: tensor.squares))
+        var other = layer
+        part.setWeight(planned.turnedBack(grid.dequantized()), in: &other)
+        let loss = try lossBehind(index, other, inputs[index], expected)
+        result[planned.name] = Measured(
+          loss: loss, error: grid.outputError(of: turned, hessian),
+          losses: carried(loss, by: try squares(of: turned, role, hessian)))
       }
     }
     return result

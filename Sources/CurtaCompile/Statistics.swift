@@ -1,4 +1,4 @@
-// Second moments of a float model's inputs, kept in a file for any number of conversions.
+// Mean and second moments of a float model's inputs, kept in a file for any number of conversions.
 // SPDX-License-Identifier: Apache-2.0
 
 import CurtaFormat
@@ -13,8 +13,8 @@ import CurtaWrite
 /// (`Formats/curta-file.md` section 6), `tool`, `work.rows` (T) and `work.sequence` (the most rows of
 /// one input). Its tensors are words, float32, named `layers.3.attention_input` and so on, and
 /// `head_input` where a head multiplies rows. A matrix [n][n] is given by its lower triangle row by
-/// row, n (n + 1) / 2 numbers in ⌈n / 2⌉ rows of n + 1, of odd n in n rows of (n + 1) / 2. Rows are
-/// the float model's own, neither rounded nor turned by a Hadamard, so that they serve every recipe.
+/// row, n (n + 1) / 2 numbers in ⌈n / 2⌉ rows of n + 1, of odd n in n rows of (n + 1) / 2, and behind
+/// it the mean of the rows as `layers.3.attention_input.mean`, [1][n]. Rows are the float model's own, neither rounded nor turned by a Hadamard, so that they serve every recipe.
 final class Statistics {
   private let work: WorkFile
   /// Rows behind the moments.
@@ -75,9 +75,18 @@ final class Statistics {
           next += 1
         }
       }
+      guard let descriptor = try work.descriptor(Statistics.mean(name)),
+        case .words(let means) = try TensorReader(work.file, descriptor).quantized().base,
+        means.words.count == n
+      else { throw WorkError.unfit("\(work.path): no means of \(n) inputs for \(name)") }
+      var mean = means.words.map { Float(bitPattern: $0) }
       let block = spreading[site]
-      if block > 0 { turn(&values, n, block: block) }
-      moments[site] = try Hessian(columns: n, values: values, samples: rows)
+      if block > 0 {
+        turn(&values, n, block: block)
+        hadamard(&mean, block: block, scale: 1)
+      }
+      moments[site] = try Hessian(
+        columns: n, values: values, mean: mean.map(Double.init), samples: rows)
     }
     return InputMoments(spreading, moments)
   }
@@ -110,8 +119,11 @@ final class Statistics {
     }
   }
 
-  /// A matrix as a tensor of the file.
-  static func tensor(_ name: String, _ moments: Hessian) -> TensorContents {
+  /// The name of the mean beside a matrix.
+  private static func mean(_ name: String) -> String { "\(name).mean" }
+
+  /// A matrix and its mean as tensors of the file.
+  static func tensors(_ name: String, _ moments: Hessian) -> [TensorContents] {
     let n = moments.columns
     var words: [UInt32] = []
     words.reserveCapacity(n * (n + 1) / 2)
@@ -119,8 +131,13 @@ final class Statistics {
       for j in 0...i { words.append(Float(moments.values[i * n + j]).bitPattern) }
     }
     let columns = n % 2 == 0 ? n + 1 : (n + 1) / 2
-    return TensorContents(
-      name: name, rows: words.count / columns, columns: columns, payload: .words(words))
+    return [
+      TensorContents(
+        name: name, rows: words.count / columns, columns: columns, payload: .words(words)),
+      TensorContents(
+        name: mean(name), rows: 1, columns: n,
+        payload: .words(moments.mean.map { Float($0).bitPattern })),
+    ]
   }
 }
 

@@ -71,9 +71,8 @@ extension Conversion {
     var calibration = LayerCalibration(plain, stack.streams, rounds: false)
     var tensors: [TensorContents] = []
     func take(_ moments: InputMoments, layer: Int) throws {
-      let found = ActivationSite.linearInputs.filter { $0.isPresent(in: plain) }.compactMap {
-        site in
-        moments.all[site].map { Statistics.tensor(site.statisticsName(layer: layer), $0) }
+      let found = ActivationSite.linearInputs.filter { $0.isPresent(in: plain) }.flatMap { site in
+        moments.all[site].map { Statistics.tensors(site.statisticsName(layer: layer), $0) } ?? []
       }
       tensors += try TensorContents.packed(found, .forced(.stored))
     }
@@ -94,6 +93,6 @@ extension Conversion {
       .statistics, FileContents(metadata: entries, tensors: tensors, programBytes: [0]),
       to: output)
     return StatisticsReport(
-      inputs: tensors.count, rows: rows, fileBytes: sizes.fileSize, times: clock.finish())
+      inputs: tensors.count / 2, rows: rows, fileBytes: sizes.fileSize, times: clock.finish())
   }
 }

@@ -17,6 +17,8 @@ package struct PlannedTensor: Sendable {
   package var outputBlock = 0
   /// Whether it has 8 bits, whatever the recipe's rule for its role.
   package var isFine = false
+  /// Of a bias: the weight before it, whose outputs it is added to.
+  package var biasOf: TensorRole?
 }
 
 /// The two tensors that a weight is, or that are added to it.
@@ -269,7 +271,21 @@ package enum LayerPart: String, CaseIterable {
     return PlannedTensor(
       name: "layers.\(layer).\(rawValue)", role: role, rows: rows, columns: columns,
       block: spreading.block(of: role),
-      outputBlock: self == .value || self == .valueBias ? spreading.value : 0)
+      outputBlock: self == .value || self == .valueBias ? spreading.value : 0, biasOf: biasOf)
+  }
+
+  /// Of a bias: the weight whose outputs it is added to, which comes before it in the order of the file.
+  private var biasOf: TensorRole? {
+    switch self {
+    case .queryBias: .query
+    case .keyBias: .key
+    case .valueBias: .value
+    case .outputBias: .output
+    case .gateBias: .gate
+    case .upBias: .up
+    case .downBias: .down
+    default: nil
+    }
   }
 
   /// Its values; the layer has it.

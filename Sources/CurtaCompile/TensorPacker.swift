@@ -124,25 +124,33 @@ struct TensorPacker {
   ) throws -> [PackedTensor] {
     var tensors: [PackedTensor] = []
     var ownFactors: [(place: Int, tensor: QuantizedTensor)] = []
+    /// What the biases behind weights have to add.
+    var shifts: [TensorRole: [Float]] = [:]
     for (place, values) in zip(place..., values) {
       let tensor = planned[place]
       guard let role = tensor.role else { preconditionFailure("\(tensor.name) has no values") }
       report(tensor.name)
       do throws(QuantizeError) {
+        var turned = tensor.turned(values)
+        if let shift = tensor.biasOf.flatMap({ shifts[$0] }) { turned.add(Matrix(row: shift)) }
+        let inputs = moments.map { Inputs(moments: $0, role: role, isCentred: hasShift(place)) }
+        let packed: PackedTensor
         if let own = factors[place] {
           if own.left != place { report(planned[own.left].name) }
           report(planned[own.right].name)
-          let packed = try factor(values, place, own, role, moments)
+          packed = try factor(values, place, own, role, inputs)
           if let factors = packed.factors {
             ownFactors += [(own.left, factors.left), (own.right, factors.right)]
           }
-          tensors.append(packed)
-          continue
+        } else {
+          let target = inputs?.target(turned) ?? turned
+          packed = PackedTensor(
+            tensor: try quantize(target, tensor.name, role, inputs), planned: tensor)
         }
-        let turned = tensor.turned(values)
-        let target = moments?.target(turned, for: role) ?? turned
-        let quantized = try quantize(target, tensor.name, role, moments)
-        tensors.append(PackedTensor(tensor: quantized, planned: tensor))
+        if let inputs, inputs.isCentred {
+          shifts[role] = inputs.shift(turned, quantized: tensor.turned(packed.values))
+        }
+        tensors.append(packed)
       } catch {
         throw ConversionError.tensor(name: tensor.name, error)
       }
@@ -157,19 +165,47 @@ struct TensorPacker {
     return tensors
   }
 
+  /// The rows that a tensor multiplies, as its solvers see them.
+  private struct Inputs {
+    let moments: InputMoments
+    let role: TensorRole
+    /// Whether a bias makes up for the mean error of its outputs.
+    let isCentred: Bool
+
+    var gathered: Hessian? { moments.gathered(for: role, centred: isCentred) }
+
+    func hessian() throws(QuantizeError) -> SolverHessian? {
+      try moments.hessian(for: role, centred: isCentred)
+    }
+
+    func target(_ weights: Matrix) -> Matrix {
+      moments.target(weights, for: role, centred: isCentred)
+    }
+
+    func shift(_ weights: Matrix, quantized: Matrix) -> [Float]? {
+      moments.biasShift(weights, quantized: quantized, for: role)
+    }
+  }
+
+  /// Whether the tensor behind that at `place` is its bias, which the recipe corrects.
+  private func hasShift(_ place: Int) -> Bool {
+    recipe.correctsBias && planned.indices.contains(place + 1) && planned[place].role != nil
+      && planned[place + 1].biasOf == planned[place].role
+  }
+
   /// A weight as two factors, or as a base and two factors of what it leaves, fitted in turn.
   private func factor(
     _ values: Matrix, _ place: Int, _ places: FactorPlaces, _ role: TensorRole,
-    _ moments: InputMoments?
+    _ inputs: Inputs?
   ) throws(QuantizeError) -> PackedTensor {
     let (left, right) = (planned[places.left], planned[places.right])
     var whole = planned[place]
     whole.block = right.block
     let turned = whole.turned(values)
-    let gathered = moments?.gathered(for: role).map { $0.damped(by: 0.01) }
+    let gathered = inputs?.gathered.map { $0.damped(by: 0.01) }
     func factors(of weights: Matrix) throws(QuantizeError) -> PackedFactors {
       let best = try LowRank.right(of: weights, rank: places.rank, gathered)
-      let first = try quantize(best, right.name, role, moments, isFine: right.isFine)
+      let first = try quantize(best, right.name, role, inputs, isFine: right.isFine)
       // What the left one multiplies is the Hadamard of the right one's product.
       var between = first.dequantized()!
       between = Spreading.spread(between, block: left.block)
@@ -188,28 +224,28 @@ struct TensorPacker {
       return rest
     }
     let name = planned[place].name
-    var base = try quantize(turned, name, role, moments)
+    var base = try quantize(turned, name, role, inputs)
     var found = try factors(of: rest(base.dequantized()!))
-    base = try quantize(rest(found.turned), name, role, moments)
+    base = try quantize(rest(found.turned), name, role, inputs)
     found = try factors(of: rest(base.dequantized()!))
     return PackedTensor(tensor: base, planned: planned[place], factors: found)
   }
 
   private func quantize(
-    _ values: Matrix, _ name: String, _ role: TensorRole, _ moments: InputMoments?,
+    _ values: Matrix, _ name: String, _ role: TensorRole, _ inputs: Inputs?,
     isFine: Bool = false
   ) throws(QuantizeError) -> QuantizedTensor {
-    let hessian = try moments?.hessian(for: role)
+    let hessian = try inputs?.hessian()
     if isFine {
       return try recipe.quantizeFactor(
         values, name: name, role: role, isFine: true, hessian: hessian)
     }
-    if let mask = masks[name], let hessian, let gathered = moments?.gathered(for: role) {
+    if let mask = masks[name], let hessian, let gathered = inputs?.gathered {
       return try recipe.quantize(
         values, name: name, role: role, mask: mask, moments: gathered, hessian: hessian)
     }
     if let prune = recipe.prune, prune.form != .blocks, role.isPruned,
-      let gathered = moments?.gathered(for: role)
+      let gathered = inputs?.gathered
     {
       return try recipe.quantize(values, name: name, role: role, prune: prune, moments: gathered)
     }

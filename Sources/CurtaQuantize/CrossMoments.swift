@@ -10,6 +10,8 @@ public struct CrossMoments: Sendable, Equatable {
   public let columns: Int
   /// [rows][columns].
   public private(set) var values: [Double]
+  /// Σ a / T, [rows].
+  public private(set) var mean: [Double]
   /// T, the tokens behind `values`.
   public private(set) var samples = 0
 
@@ -18,6 +20,7 @@ public struct CrossMoments: Sendable, Equatable {
     self.rows = rows
     self.columns = columns
     values = [Double](repeating: 0, count: rows * columns)
+    mean = [Double](repeating: 0, count: rows)
   }
 
   /// Tokens whose products are added in float32 before they are added in double precision.
@@ -59,7 +62,21 @@ public struct CrossMoments: Sendable, Equatable {
         }
       }
     }
+    for (i, sum) in left.columnTotals.enumerated() { mean[i] = mean[i] * old + sum * new }
     samples = total
+  }
+
+  /// Those about the means, C − E[a] μᵀ, for rows x of mean μ, `other` [columns]; the mean is 0.
+  public func centred(_ other: [Double]) -> CrossMoments {
+    precondition(other.count == columns)
+    var result = CrossMoments(rows: rows, columns: columns)
+    result.samples = samples
+    for i in 0..<rows {
+      for j in 0..<columns {
+        result.values[i * columns + j] = values[i * columns + j] - mean[i] * other[j]
+      }
+    }
+    return result
   }
 }
 
@@ -72,9 +89,9 @@ extension Matrix {
   ///
   ///     W + (W D + R) H⁻¹,
   ///
-  /// the least squares of W (x + Δ) + δ − Ŵ x over Ŵ. With damped moments it stays near W. (Without
-  /// R: quantization error propagation, Arai and Ichikawa 2025, arXiv 2504.09629.) Moments that are
-  /// not positive definite leave W as it is.
+  /// the least squares of W (x + Δ) + δ − Ŵ x over Ŵ, of moments about the mean those beside a free bias.
+  /// With damped moments it stays near W. (Without R: quantization error propagation, Arai and Ichikawa
+  /// 2025, arXiv 2504.09629.) Moments that are not positive definite leave W as it is.
   public func aimed(
     from moments: Hessian, drift: CrossMoments, behind: CrossMoments? = nil
   ) -> Matrix {

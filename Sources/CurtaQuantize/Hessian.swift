@@ -1,11 +1,11 @@
-// Which directions of a linear layer's input matter: second moments, accumulated over tokens.
+// Which directions of a linear layer's input matter: its mean and second moments, over tokens.
 // SPDX-License-Identifier: Apache-2.0
 
 import COpenBLAS
 import CurtaTensor
 import Dispatch
 
-/// Second moments of a linear layer's input, H = Σ x xᵀ / T over T tokens.
+/// Mean μ = Σ x / T and second moments H = Σ x xᵀ / T of a linear layer's input over T tokens.
 ///
 /// The squared error of the outputs of a weight row w replaced by ŵ is T · (w − ŵ) H (w − ŵ)ᵀ
 /// (Nagel et al. 2020, arXiv 2004.10568), so that layers with the same input share one. It takes
@@ -14,6 +14,8 @@ public struct Hessian: Sendable, Equatable {
   public let columns: Int
   /// [columns][columns], symmetric.
   public private(set) var values: [Double]
+  /// μ, [columns].
+  public private(set) var mean: [Double]
   /// T, the tokens behind `values`.
   public private(set) var samples: Int
 
@@ -21,16 +23,24 @@ public struct Hessian: Sendable, Equatable {
   public init(columns: Int) {
     self.columns = columns
     values = [Double](repeating: 0, count: columns * columns)
+    mean = [Double](repeating: 0, count: columns)
     samples = 0
   }
 
-  /// Given moments [columns][columns].
+  /// Given moments [columns][columns] and a mean [columns], 0 where none is given.
   ///
   /// Throws `QuantizeError.unsupported` where they are not finite, not symmetric (by more than
   /// 10^−6 of the diagonal), or negative on the diagonal.
-  public init(columns: Int, values: [Double], samples: Int) throws(QuantizeError) {
-    guard columns > 0, values.count == columns * columns else {
-      throw .unsupported("\(values.count) second moments for \(columns) columns")
+  public init(
+    columns: Int, values: [Double], mean: [Double]? = nil, samples: Int
+  ) throws(QuantizeError) {
+    let mean = mean ?? [Double](repeating: 0, count: columns)
+    guard columns > 0, values.count == columns * columns, mean.count == columns else {
+      throw .unsupported(
+        "\(values.count) second moments and \(mean.count) means for \(columns) columns")
+    }
+    if let i = mean.firstIndex(where: { !$0.isFinite }) {
+      throw .unsupported("the mean of input \(i) is \(mean[i])")
     }
     for i in 0..<columns {
       guard values[i * columns + i] >= 0 else {
@@ -46,6 +56,7 @@ public struct Hessian: Sendable, Equatable {
     }
     self.columns = columns
     self.values = values
+    self.mean = mean
     self.samples = samples
   }
 
@@ -95,6 +106,7 @@ public struct Hessian: Sendable, Equatable {
         }
       }
     }
+    for (i, sum) in rows.columnTotals.enumerated() { mean[i] = mean[i] * old + sum * new }
     samples = total
   }
 
@@ -118,11 +130,37 @@ public struct Hessian: Sendable, Equatable {
   /// The mean squares of the inputs, [columns].
   public var diagonal: [Double] { (0..<columns).map { values[$0 * (columns + 1)] } }
 
+  /// Those about the mean, H − μ μᵀ, whose mean is 0: what is left to weights where a bias makes up for
+  /// the mean error of the outputs.
+  public var centred: Hessian {
+    var result = Hessian(columns: columns)
+    result.samples = samples
+    for i in 0..<columns {
+      for j in 0..<columns {
+        result.values[i * columns + j] = values[i * columns + j] - mean[i] * mean[j]
+      }
+      // Sums that cancel leave what was rounded off.
+      result.values[i * (columns + 1)] = max(0, result.values[i * (columns + 1)])
+    }
+    return result
+  }
+
   /// H + `fraction` · mean(diag H) · I: weights that the tokens say little about stay near their own.
   public func damped(by fraction: Double) -> Hessian {
     var result = self
     let amount = fraction * diagonal.reduce(0, +) / Double(max(columns, 1))
     for i in 0..<columns { result.values[i * (columns + 1)] += amount }
     return result
+  }
+}
+
+extension Matrix {
+  /// The sum of every column, [columns], in double precision.
+  var columnTotals: [Double] {
+    var totals = [Double](repeating: 0, count: columns)
+    for start in stride(from: 0, to: values.count, by: columns) {
+      for j in 0..<columns { totals[j] += Double(values[start + j]) }
+    }
+    return totals
   }
 }

@@ -159,6 +159,7 @@ extension Recipe: Codable {
     case name, description, clip, solvers
     case standard = "default"
     case lowRank = "low_rank"
+    case correctsBias = "correct_bias"
     case attention, smooth, rotate, blocks, prune, outliers, loss, rules, choices, tensors
   }
 
@@ -187,6 +188,7 @@ extension Recipe: Codable {
       throw RecipeProblem(reason: "'attention' is \(attentionBits); allowed are 2 to 4 bits")
     }
     smooths = try object.value(Bool.self, "smooth") ?? false
+    correctsBias = try object.value(Bool.self, "correct_bias") ?? false
     prune = try object.value(PruneRule.self, "prune")
     if smooths, prune != nil {
       throw RecipeProblem(reason: "'smooth' goes with no 'prune'")
@@ -255,6 +257,7 @@ extension Recipe: Codable {
     try container.encodeIfPresent(attentionBits, forKey: .attention)
     if smooths { try container.encode(smooths, forKey: .smooth) }
     if rotates { try container.encode(rotates, forKey: .rotate) }
+    if correctsBias { try container.encode(correctsBias, forKey: .correctsBias) }
     try container.encodeIfPresent(blocks, forKey: .blocks)
     try container.encodeIfPresent(prune, forKey: .prune)
     try container.encodeIfPresent(loss, forKey: .loss)

@@ -166,6 +166,7 @@ private func message(_ body: () throws -> Void) -> String {
       d.spreadsRows = spreads
 
       var sums: [ActivationSite: [Double]] = [:]
+      var means: [ActivationSite: [Double]] = [:]
       var count = 0
       let spreading = Spreading(d)
       let record = SiteTransform { site, layer, values, width in
@@ -175,6 +176,7 @@ private func message(_ body: () throws -> Void) -> String {
         var sum = sums[site] ?? [Double](repeating: 0, count: width * width)
         for start in stride(from: 0, to: rows.count, by: width) {
           for i in 0..<width {
+            means[site, default: [Double](repeating: 0, count: width)][i] += Double(rows[start + i])
             for j in 0..<width { sum[i * width + j] += Double(rows[start + i] * rows[start + j]) }
           }
         }
@@ -197,6 +199,8 @@ private func message(_ body: () throws -> Void) -> String {
         let n = moments.columns
         #expect(moments.samples == count)
         for i in 0..<n {
+          let mean = try #require(means[site])[i] / Double(count)
+          #expect(abs(moments.mean[i] - mean) <= 1e-4 * moments.diagonal[i].squareRoot())
           for j in 0..<n {
             let e = { (k: Int, l: Int) in expected[k * n + l] / Double(count) }
             let scale = (e(i, i) * e(j, j)).squareRoot()

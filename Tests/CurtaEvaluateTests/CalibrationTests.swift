@@ -67,6 +67,88 @@ private let calibrated = Recipe(
     #expect(moments.gathered(for: .norm) == nil)
   }
 
+  /// With the biases of the file the first layer's linear layers give on average what those of the float
+  /// model give, on the rows that the conversion looked at.
+  @Test(arguments: ["qwen2", "gpt2", "phi", "starcoder2"])
+  func correctedBiasesKeepTheMean(name: String) throws {
+    try withTemporaryFolder { folder in
+      let source = ArchitectureTests.folder.path + "/" + name
+      let path = folder.appendingPathComponent("tiny.curta").path
+      let checkpoint = try loadCheckpoint(source)
+      let weights = try DecoderWeights(checkpoint.source.foldingNormBiases())
+      let d = weights.description
+      /// |mean error| and root mean square error of every biased linear layer, over those of its outputs.
+      func errors(
+        _ recipe: Recipe, statistics: String? = nil
+      ) throws -> (mean: Double, square: Double, count: Int) {
+        var conversion = Conversion(source: source, recipe: recipe)
+        conversion.calibration.tokens = 256
+        conversion.work.statistics = statistics
+        _ = try conversion.run(to: path)
+        let file = try FileMapping(path)
+        let found = try withExtendedLifetime(file) {
+          try DequantizedModel(CurtaFile(file.bytes), like: d)
+        }.weights.layers[0]
+        let exact = weights.layers[0]
+        let layers: [(ActivationSite, LinearLayer, LinearLayer)] = [
+          (.attentionInput, exact.query, found.query), (.attentionInput, exact.key, found.key),
+          (.attentionInput, exact.value, found.value),
+          (.attentionOutput, exact.output, found.output), (.feedForwardInput, exact.up, found.up),
+          (.feedForwardProduct, exact.down, found.down),
+        ]
+        var rows: [ActivationSite: [Float]] = [:]
+        let record = SiteTransform { site, layer, values, _ in
+          if layer == 0 { rows[site, default: []] += values }
+        }
+        for sequence in try CalibrationText.sequences(checkpoint, conversion.calibration) {
+          var float = FloatDecoder(
+            weights, transform: FakeQuantization.transform(Spreading(d)).then(record))
+          var state = FloatDecoderState(d)
+          _ = float.forward(tokens: sequence, state: &state)
+        }
+        var (mean, square, size, count) = (0.0, 0.0, 0.0, 0)
+        for (site, exact, found) in layers where exact.bias != nil {
+          // Parallel branches may share one norm.
+          let values = try #require(rows[site] ?? rows[.attentionInput])
+          let columns = exact.weight.columns
+          let inputs = Matrix(rows: values.count / columns, columns: columns, values: values)
+          func outputs(_ layer: LinearLayer) throws -> Matrix {
+            var result = inputs.times(transposed: layer.weight)
+            let bias = try #require(layer.bias)
+            for i in result.values.indices { result.values[i] += bias[i % bias.count] }
+            return result
+          }
+          let (expected, given) = (try outputs(exact), try outputs(found))
+          for i in 0..<expected.columns {
+            var sum = 0.0
+            for row in 0..<expected.rows {
+              let error = Double(given[row, i]) - Double(expected[row, i])
+              sum += error
+              square += error * error
+              size += Double(expected[row, i]) * Double(expected[row, i])
+            }
+            mean += sum * sum / Double(expected.rows)
+          }
+          count += 1
+        }
+        return ((mean / size).squareRoot(), (square / size).squareRoot(), count)
+      }
+      var corrected = calibrated
+      corrected.correctsBias = true
+      let (plain, better) = (try errors(calibrated), try errors(corrected))
+      print("MEASURED bias.\(name) \(plain.mean) \(better.mean) \(better.square / plain.square)")
+      #expect(plain.count == (name == "qwen2" ? 3 : 6))
+      #expect(better.mean <= 0.01 * plain.square && better.mean < plain.mean)
+      #expect(better.square < plain.square)
+      // Means out of a file, of rows that were not rounded.
+      let statistics = folder.appendingPathComponent("statistics").path
+      var gathering = Conversion(source: source, recipe: calibrated)
+      gathering.calibration.tokens = 256
+      _ = try gathering.gatherStatistics(to: statistics)
+      #expect(try errors(corrected, statistics: statistics).mean < 0.2 * plain.mean)
+    }
+  }
+
   /// Every arrangement of a decoder goes through, and the integers follow the float simulation of the
   /// same codes.
   @Test(arguments: ArchitectureTests.names)

@@ -28,6 +28,8 @@ import Testing
     }
     #expect(whole.samples == tokens && parts.samples == tokens)
     for i in 0..<rows {
+      let mean = (0..<tokens).reduce(0.0) { $0 + Double(left[$1, i]) / Double(tokens) }
+      #expect(abs(whole.mean[i] - mean) <= 1e-9 && abs(parts.mean[i] - mean) <= 1e-9)
       for j in 0..<columns {
         let expected = (0..<tokens).reduce(0.0) {
           $0 + Double(left[$1, i]) * Double(right[$1, j]) / Double(tokens)
@@ -77,6 +79,24 @@ import Testing
       for column in 0..<columns {
         let along = (0..<tokens).reduce(0.0) {
           $0 + Double(left[$1, row]) * Double(inputs[$1, column])
+        }
+        #expect(abs(along) <= 1e-3 * (size(plain) * size(inputs)).squareRoot())
+      }
+    }
+    // About the means: the least squares beside a free bias.
+    let beside = weights.aimed(
+      from: hessian.centred, drift: drift.centred(hessian.mean), behind: sum.centred(hessian.mean))
+    let shift = BiasCorrection.shift(
+      of: weights, quantized: beside, mean: hessian.mean, drift: drift.mean, behind: sum.mean)
+    var rest = missed(beside)
+    for i in rest.values.indices { rest.values[i] -= shift[i % rows] }
+    #expect(size(rest) < size(left))
+    for row in 0..<rows {
+      let ones = (0..<tokens).reduce(0.0) { $0 + Double(rest[$1, row]) }
+      #expect(abs(ones) <= 1e-3 * (size(plain) * Double(tokens)).squareRoot())
+      for column in 0..<columns {
+        let along = (0..<tokens).reduce(0.0) {
+          $0 + Double(rest[$1, row]) * Double(inputs[$1, column])
         }
         #expect(abs(along) <= 1e-3 * (size(plain) * size(inputs)).squareRoot())
       }

@@ -31,7 +31,9 @@ import Testing
           #expect(value == hessian.values[j * columns + i])
         }
       }
-      #expect(try Hessian(columns: columns, values: hessian.values, samples: 304) == hessian)
+      #expect(
+        try Hessian(
+          columns: columns, values: hessian.values, mean: hessian.mean, samples: 304) == hessian)
     }
   }
 

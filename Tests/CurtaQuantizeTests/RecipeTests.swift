@@ -57,6 +57,11 @@ import Testing
       #expect(try Recipe.parse(json, source: "blocks") == recipe)
     }
     #expect(try parse(#"{"name": "a", "blocks": {}}"#).blocks == BlockRule())
+    var corrected = Recipe.rtn4
+    corrected.correctsBias = true
+    #expect(corrected.isCalibrated)
+    let json = try JSONEncoder().encode(corrected)
+    #expect(try Recipe.parse(json, source: "bias") == corrected)
     for keepsBase in [true, false] {
       var recipe = Recipe.rtn4
       recipe.lowRank = LowRankRule(share: 0.25, keepsBase: keepsBase)

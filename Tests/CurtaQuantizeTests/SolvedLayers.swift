@@ -18,6 +18,8 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   let weights: [Float]
   /// Σ x xᵀ over the tokens.
   let products: [Double]
+  /// Σ x, and what is added to every x where a bias is corrected.
+  let sums, shift: [Double]
   /// Nearest codes, and their error.
   let codes: [Int8]
   let error: Double
@@ -38,6 +40,10 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   /// The least errors of products of rank 1, 2 … with 1 % of damping.
   let lowRank: [Double]
   let outlierColumns: Double
+  /// Of the moved inputs: what a bias adds to the outputs of the nearest codes, their error beside it, and
+  /// that of GPTQ's codes for the moments about the mean.
+  let bias: [Double]
+  let besideBias, gptqBesideBias: Double
 
   var testDescription: String { name }
 
@@ -55,6 +61,20 @@ struct SolvedLayer: Decodable, CustomTestStringConvertible {
   func hessian() throws -> Hessian {
     try Hessian(
       columns: columns, values: products.map { $0 / Double(tokens) }, samples: tokens)
+  }
+
+  /// The moments of the inputs moved by `shift`.
+  func movedHessian() throws -> Hessian {
+    let (n, t) = (columns, Double(tokens))
+    var values = products
+    for i in 0..<n {
+      for j in 0..<n {
+        values[i * n + j] += sums[i] * shift[j] + shift[i] * sums[j] + t * shift[i] * shift[j]
+      }
+    }
+    return try Hessian(
+      columns: n, values: values.map { $0 / t }, mean: zip(sums, shift).map { $0 / t + $1 },
+      samples: tokens)
   }
 
   var tensor: GridTensor {

@@ -39,6 +39,29 @@ import Testing
     #expect(block.errors(hessian).reduce(0, +) <= layer.descent * (1 + 1e-6))
   }
 
+  /// The bias of least squares and what is left beside it, by nearest codes and by GPTQ's.
+  @Test(arguments: SolvedLayer.all)
+  func correctedBiasesAreTheLeastSquares(_ layer: SolvedLayer) throws {
+    let moments = try layer.movedHessian()
+    let hessian = try SolverHessian(moments.centred)
+    var weights = layer.matrix
+    for i in weights.values.indices where moments.diagonal[i % layer.columns] == 0 {
+      weights.values[i] = 0  // No input: as numpy has it.
+    }
+    let size = layer.bias.map(abs).max() ?? 0
+    let shift = BiasCorrection.shift(
+      of: weights, quantized: layer.tensor.dequantized(), mean: moments.mean)
+    for (found, expected) in zip(shift, layer.bias) {
+      #expect(abs(Double(found) - expected) <= 1e-6 * size)
+    }
+    let error = layer.tensor.outputError(of: weights, hessian)
+    #expect(abs(error - layer.besideBias) <= 1e-6 * layer.besideBias)
+    #expect(error < layer.tensor.outputError(of: weights, try SolverHessian(moments)))
+    var tensor = layer.tensor
+    tensor.solve(weights, hessian, [.gptq])
+    #expect(tensor.outputError(of: weights, hessian) <= layer.gptqBesideBias * (1 + 1e-6))
+  }
+
   /// No worse than Adam in float64, though scales are integers: in the end they fit the codes.
   @Test(arguments: SolvedLayer.all)
   func learnedCodesAreNoWorseThanNumpys(_ layer: SolvedLayer) throws {

@@ -5,7 +5,8 @@
 GPTQ here inverts the moments and takes the Cholesky factor of the inverse, as the paper and the
 authors' code do; coordinate descent forms every gradient anew; scales come from normal equations;
 outliers are those of QuantEase's algorithm 3, with gradient steps and hard thresholds, then in 8 bits.
-AdaQuant is Adam through the rounding, step after step. With prices every code in range is tried for every weight.
+AdaQuant is Adam through the rounding, step after step. A corrected bias is the least squares of what the
+tokens miss over a constant, of inputs moved by `shift`. With prices every code in range is tried for every weight.
 """
 # SPDX-License-Identifier: Apache-2.0
 import json
@@ -204,6 +205,17 @@ def low_rank(w, h, rank, damping):
     return float((np.linalg.svd(w @ l, compute_uv=False)[rank:] ** 2).sum())
 
 
+def beside_bias(w, x, step, offset, bits, codes):
+    """What a constant has to add to each output for codes, the error beside it, and that of GPTQ's codes
+    for such a constant."""
+    def left(codes):
+        missed = x @ (w - codes * step - offset).T
+        bias = np.linalg.lstsq(np.ones((len(x), 1)), missed, rcond=None)[0]
+        return bias[0], float(((missed - bias) ** 2).sum() / len(x))
+    bias, error = left(codes)
+    return bias, error, left(gptq(w, np.cov(x.T, bias=True), step, offset, bits, 0.01))[1]
+
+
 def main():
     random = np.random.default_rng(SEED)
     cases = []
@@ -249,6 +261,13 @@ def main():
                  for row in missed]
         count = (max(1, round(0.05 * n * k)), max(1, round(0.05 * k)))
         unit = np.array(case["mantissas"], float)[:, None] * 2.0 ** -case["exponent"]
+        # Inputs whose mean is far from 0.
+        shift = 4 + np.arange(k) % 7
+        shift[dead] = 0
+        bias, beside, beside_gptq = beside_bias(target, x + shift, step, offset, bits, plain)
+        case.update(
+            sums=x.sum(0).tolist(), shift=shift.tolist(), bias=bias.tolist(), beside_bias=beside,
+            gptq_beside_bias=beside_gptq)
         case.update(
             cells=cells, added=best_added(target, h, value(plain), cells),
             low_rank=[low_rank(target, h, rank, 0.01) for rank in range(1, min(n, k) + 1)],
