@@ -1,22 +1,17 @@
 // Products of grid tensors with AMX, the tiles of Sapphire Rapids, for many tokens.
 // SPDX-License-Identifier: Apache-2.0
 //
-// TDPBSSD multiplies 64 codes of 16 tokens, as they lie in memory, with a tile of weights: 64
-// columns of 16 rows, four columns of all rows after each other. A step has two tiles of weights,
-// first and second, for 32 tokens. What they hold is the panel's kind:
-// - ROWS: 32 rows without group scales.
-// - HALVES: 16 such rows, each tile other columns; S = first + second.
-// - PLANES: 16 rows with group scales s, already multiplied. Of nibbles c * (s mod 16) and
-//   c * floor(s / 16), S = first + 16 * second; of bytes c * s = first + 256 * second, first
-//   signed.
+// TDPBSSD multiplies 64 codes of 16 tokens, as they lie in memory, with a tile of weights. Four of
+// them, a step, take 32 tokens and two tiles of weights: see amx.h. It runs beside the other
+// instructions: between steps the sums of the tokens before go to where they belong, and the next
+// weights are packed.
 //
-// Proof that no lane overflows: a tile's numbers are codes, abs <= 127, or planes: of nibbles
-// abs <= 8 * 15 = 120, of bytes first >= -128 and abs(second) <= floor((127 * 255 + 128) / 256) =
-// 127. So a lane's abs <= 128 * 127 * 2^17 < 2^31 over a whole row, and its product with a mantissa
-// and 256 is below 2^55.
+// Proof that no lane overflows: a tile's numbers are codes, abs <= 127, or planes, which are no
+// less than -128 and no more than 127 (amx_weights.c). So a lane's abs <= 128 * 127 * 2^17 < 2^31
+// over a whole row, and times a mantissa and 256 it is below 2^55.
 
+#include "amx.h"
 #include "../kernels.h"
-#include "masked.h"
 
 #if defined(__x86_64__)
 #include "../avx512.h"
@@ -24,208 +19,95 @@
 #define CURTA_AMX __attribute__((target("amx-tile,amx-int8")))
 
 enum {
-  SIDE = 16,  // rows, or tokens, of a tile
-  STEPS = 12, // in a chunk of columns at most
-  FEWEST = 8, // for which there is always room
-  NONE = -1,  // no block
+  SIDE = CURTA_AMX_SIDE,
+  BOTH = 2 * SIDE, // tokens of a step
+  FEWEST = 4,      // steps that there is always room for, twice
 };
 
-/// The two tiles of weights of a step: [4 columns][row][4].
+/// Sums of 32 tokens with two tiles of weights: [tile of tokens][tile of weights][token][row].
 typedef struct {
-  int8_t tile[2][SIDE][64];
-} step;
-
-/// Sums of 32 tokens with them.
-typedef struct {
-  int32_t of[2][2][SIDE][SIDE]; // [tile of tokens][tile of weights][token][row]
+  int32_t of[2][2][SIDE][SIDE];
 } square;
 
-_Static_assert(CURTA_PRODUCT_SCRATCH(1) >= sizeof(square) + FEWEST * sizeof(step) &&
+_Static_assert(CURTA_PRODUCT_SCRATCH(1) >= sizeof(square) + 2 * FEWEST * sizeof(curta_amx_step) &&
                    CURTA_PRODUCT_SCRATCH(36) - CURTA_PRODUCT_SCRATCH(12) >= sizeof(square),
                "room for what is packed");
 
-enum kind { ROWS, HALVES, PLANES };
-
-/// 64 columns in which blocks are stored.
+/// A product of up to CURTA_PRODUCT_TOKENS tokens.
 typedef struct {
-  uint32_t column;  // the first
-  int32_t block[2]; // of the stored ones of a row, or NONE
-} place;
-
-/// 32 or 16 rows with the tokens that share them.
-typedef struct {
-  curta_weight w;         // of a masked tensor the strip's
-  const uint16_t *places; // of its stored blocks in the row, or NULL: all are
-  uint32_t blocks;        // stored in a row
-  uint32_t next;          // of them to be packed
-  uint32_t rows;
-  const uint16_t *mantissas; // [rows]
-  int nibbles;
-  enum kind kind;
-
   const int8_t *q; // [tokens][stride]
   size_t stride;
   uint32_t tokens;
+  int32_t *z; // of the first token and row n0
+  size_t z_stride;
+  uint32_t n0, n1, shift;
+  square *squares; // one for 32 tokens each while chunks are added, else one for all
 
-  // A chunk of columns.
-  uint32_t most; // steps
-  uint32_t steps;
-  size_t columns[STEPS][2]; // of the tokens' codes that the tiles meet
-  step *step;
-  square *squares; // one for 32 tokens each while chunks are added, else two
+  // What is packed meanwhile.
+  curta_amx_panel panel;
+  curta_amx_chunk *next; // or NULL
+  uint32_t most;         // steps of a chunk
+  uint32_t pace, passed; // a step is packed for so many that run
 
-  const uint8_t *row[2][SIDE], *scales[SIDE];
-  uint32_t turned;                // sixteen groups, which is in:
-  int32_t turned_scales[4][SIDE]; // [4 groups][row][group]
-} panel;
+  // The sums that are brought to z meanwhile.
+  const square *sums;
+  uint32_t from, t, end, share; // its first token, that which is next, after the last; a step's
+  curta_amx_chunk of;
+} job;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-// MARK: - Weights
-
-static uint32_t block_place(const panel *p, uint32_t block) {
-  return p->places ? p->places[block] : block;
+/// Where the tile of the tokens from t on begins; the last one has tokens of the one before too.
+static uint32_t tile_token(const job *j, uint32_t t) {
+  return j->tokens < SIDE ? 0 : least(t, j->tokens - SIDE);
 }
 
-/// The next columns that have a stored block; of none left a place without blocks.
-static place next_place(panel *p) {
-  place at = {0, {NONE, NONE}};
-  if (p->next < p->blocks)
-    at.column = block_place(p, p->next) / 2 * 64;
-  for (; p->next < p->blocks && block_place(p, p->next) / 2 * 64 == at.column; p->next++)
-    at.block[block_place(p, p->next) % 2] = (int32_t)p->next;
-  return at;
-}
+// MARK: - Sums
 
-/// The scales of a stored block's rows.
-CURTA_AVX512_INLINE __m512i block_scales(panel *p, uint32_t block) {
-  const uint32_t groups = p->w.groups;
-  const uint32_t g = groups > 1 ? least(block / p->w.group_blocks, groups - 1) : 0;
-  if (p->turned != g / 16) {
-    __m512i x[4];
-    p->turned = g / 16;
-    transpose(p->scales, p->turned * 16, groups - p->turned * 16, x);
-    for (int j = 0; j < 4; j++)
-      store512(p->turned_scales[j], x[j]);
-  }
-  const __m512i four = load512(p->turned_scales[g / 4 % 4]);
-  return _mm512_and_si512(_mm512_srl_epi32(four, _mm_cvtsi32_si128((int32_t)(g % 4 * 8))),
-                          _mm512_set1_epi32(255));
-}
-
-/// Two numbers below 2^15 of each int32 lane in its int16 halves.
-CURTA_AVX512_INLINE __m512i twice(__m512i x) {
-  return _mm512_or_si512(x, _mm512_slli_epi32(x, 16));
-}
-
-/// Splits codes times scales into planes.
-CURTA_AVX512_INLINE void store_planes(const __m512i *x, __m512i scale, int nibbles, int8_t *first,
-                                      int8_t *second) {
-  const __m512i s = twice(scale);
-  if (nibbles) { // u = c + 8, u * 15 < 256
-    const __m512i low = _mm512_and_si512(s, _mm512_set1_epi16(15)), high = _mm512_srli_epi16(s, 4);
-    const __m512i low8 = _mm512_mullo_epi16(low, _mm512_set1_epi16(0x0808));
-    const __m512i high8 = _mm512_mullo_epi16(high, _mm512_set1_epi16(0x0808));
-    CURTA_UNROLL for (int j = 0; j < 8; j++) {
-      store512(first + 64 * j, _mm512_sub_epi8(_mm512_mullo_epi16(x[j], low), low8));
-      store512(second + 64 * j, _mm512_sub_epi8(_mm512_mullo_epi16(x[j], high), high8));
+/// z = round(S * m, shift) of `count` tokens for up to 16 rows; S is a sum, or made of two.
+CURTA_AVX512_INLINE void finish(const job *j, const int32_t (*sums)[SIDE], uint32_t count,
+                                const uint16_t *mantissas, uint32_t rows, int two, int32_t *z) {
+  const __mmask16 there = (__mmask16)((1u << rows) - 1), odds = 0xAAAA;
+  const __m512i half = _mm512_set1_epi64(j->shift ? (int64_t)1 << (j->shift - 1) : 0);
+  const __m512i down = _mm512_set1_epi64((int64_t)j->shift);
+  const __m512i m = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, mantissas));
+  const __m512i m2 = _mm512_sll_epi32(m, _mm_cvtsi32_si128((int32_t)j->of.up));
+  const __m512i m_odd = _mm512_srli_epi64(m, 32), m2_odd = _mm512_srli_epi64(m2, 32);
+  for (uint32_t k = 0; k < count; k++, z += j->z_stride) {
+    const __m512i x = load512(sums[k]);
+    __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, m), half);
+    __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), m_odd), half);
+    if (two) {
+      const __m512i y = load512(sums[SIDE + k]);
+      even = _mm512_add_epi64(even, _mm512_mul_epi32(y, m2));
+      odd = _mm512_add_epi64(odd, _mm512_mul_epi32(_mm512_srli_epi64(y, 32), m2_odd));
     }
-  } else {
-    const __m512i odd_scale = _mm512_slli_epi16(s, 8), round = _mm512_set1_epi16(128);
-    const __mmask64 odds = 0xAAAAAAAAAAAAAAAA;
-    CURTA_UNROLL for (int j = 0; j < 8; j++) {
-      const __m512i even = _mm512_maddubs_epi16(s, x[j]),
-                    odd = _mm512_maddubs_epi16(odd_scale, x[j]);
-      const __m512i above = _mm512_srli_epi16(_mm512_add_epi16(even, round), 8);
-      store512(first + 64 * j, _mm512_mask_blend_epi8(odds, even, _mm512_slli_epi16(odd, 8)));
-      store512(second + 64 * j, _mm512_mask_blend_epi8(odds, above, _mm512_add_epi16(odd, round)));
-    }
+    odd = _mm512_slli_epi64(_mm512_srav_epi64(odd, down), 32);
+    even = _mm512_srav_epi64(even, down);
+    _mm512_mask_storeu_epi32(z, there, _mm512_mask_blend_epi32(odds, even, odd));
   }
 }
 
-/// Packs a place of 16 rows: into `first`, and where they have scales, into `second`.
-CURTA_AVX512 static void pack(panel *p, const uint8_t *const *row, place at, int8_t *first,
-                              int8_t *second) {
-  for (int half = 0; half < 2; half++, first += 512, second += 512) {
-    if (at.block[half] == NONE) {
-      for (int j = 0; j < 8; j++) {
-        store512(first + 64 * j, _mm512_setzero_si512());
-        if (p->kind == PLANES)
-          store512(second + 64 * j, _mm512_setzero_si512());
-      }
-      continue;
-    }
-    const size_t block = (size_t)at.block[half];
-    __m512i x[8];
-    if (p->nibbles) {
-      const __m512i low = _mm512_set1_epi8(15);
-      transpose(row, block * 16, 16, x);
-      CURTA_UNROLL for (int j = 0; j < 4; j++) {
-        x[4 + j] = _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low);
-        x[j] = _mm512_and_si512(x[j], low);
-      }
+/// Brings the sums of up to `count` tokens that wait to z.
+CURTA_AVX512 static void deliver(job *j, uint32_t count) {
+  const curta_amx_chunk *of = &j->of;
+  for (uint32_t tokens; count > 0 && j->t < j->end; j->t += tokens, count -= tokens) {
+    const uint32_t tile = (j->t - j->from) / SIDE, first = j->from + tile * SIDE;
+    const int32_t(*sums)[SIDE] = j->sums->of[tile][0] + (j->t - tile_token(j, first));
+    int32_t *z = j->z + j->t * j->z_stride + (of->row - j->n0);
+    tokens = least(count, least(first + SIDE, j->end) - j->t);
+    if (of->kind == CURTA_AMX_ROWS) {
+      finish(j, sums, tokens, of->mantissas, SIDE, 0, z);
+      finish(j, sums + SIDE, tokens, of->mantissas + SIDE, of->rows - SIDE, 0, z + SIDE);
     } else {
-      transpose(row, block * 32, 16, x);
-      transpose(row, block * 32 + 16, 16, x + 4);
-    }
-    if (p->kind == PLANES) {
-      store_planes(x, block_scales(p, (uint32_t)block), p->nibbles, first, second);
-    } else {
-      const __m512i bias = _mm512_set1_epi8(p->nibbles ? 8 : 0);
-      CURTA_UNROLL for (int j = 0; j < 8; j++)
-          store512(first + 64 * j, _mm512_sub_epi8(x[j], bias));
+      finish(j, sums, tokens, of->mantissas, of->rows, 1, z);
     }
   }
-}
-
-/// Packs the next chunk of the panel.
-static void pack_chunk(panel *p) {
-  uint32_t i = 0;
-  for (; i < p->most && p->next < p->blocks; i++) {
-    step *to = &p->step[i];
-    const place at = next_place(p);
-    place other = at;
-    pack(p, p->row[0], at, to->tile[0][0], to->tile[1][0]);
-    if (p->kind == HALVES)
-      other = next_place(p);
-    if (p->kind != PLANES)
-      pack(p, p->row[1], other, to->tile[1][0], 0);
-    p->columns[i][0] = at.column;
-    p->columns[i][1] = other.column;
-  }
-  p->steps = i;
-}
-
-/// Points the panel at the rows from n on, before n1.
-static void begin_panel(panel *p, const curta_weight *w, uint32_t n, uint32_t n1) {
-  uint32_t first = n;
-  p->places = 0;
-  p->w = *w;
-  p->kind = w->group_scales ? PLANES : w->mask_starts || n1 - n <= SIDE ? HALVES : ROWS;
-  p->rows = least(n1 - n, p->kind == ROWS ? 2 * SIDE : SIDE);
-  if (w->mask_starts) { // a panel stays in one strip
-    const uint32_t strip = n / CURTA_STRIP_ROWS;
-    first = n % CURTA_STRIP_ROWS;
-    p->rows = least(p->rows, CURTA_STRIP_ROWS - first);
-    p->places = w->mask_blocks + w->mask_starts[strip];
-    p->w = curta_strip(w, strip);
-  }
-  p->mantissas = p->w.mantissas + first;
-  p->blocks = (p->w.columns + 31) / 32;
-  p->next = 0;
-  p->turned = UINT32_MAX;
-  for (uint32_t r = 0; r < SIDE; r++) // the last row is repeated
-    for (uint32_t i = 0; i < 2; i++) {
-      const size_t at = first + least(r + (p->kind == ROWS ? i * SIDE : 0), p->rows - 1);
-      p->row[i][r] = (const uint8_t *)p->w.codes + at * p->w.row_bytes;
-      if (p->kind == PLANES)
-        p->scales[r] = p->w.group_scales + at * p->w.groups;
-    }
 }
 
 // MARK: - Tiles
 
-/// What LDTILECFG reads. Tiles 0 to 3: sums; 4, 5: tokens; 6, 7: weights.
+/// Tiles 0 to 3: sums; 4, 5: tokens; 6, 7: weights.
 CURTA_AMX static void configure(uint32_t tokens) {
   struct {
     uint8_t palette, start, none[14];
@@ -242,19 +124,24 @@ CURTA_AMX static void configure(uint32_t tokens) {
 
 CURTA_AMX static void release(void) { _tile_release(); }
 
-/// Where the tile of the tokens from t on begins; the last one has tokens of the one before too.
-static uint32_t tile_token(const panel *p, uint32_t t) {
-  return p->tokens < SIDE ? 0 : least(t, p->tokens - SIDE);
+/// What goes on between two steps.
+static void meanwhile(job *j) {
+  deliver(j, j->share);
+  if (j->next && ++j->passed >= j->pace && j->next->steps < j->most) {
+    j->passed = 0;
+    curta_amx_pack_step(&j->panel, j->next);
+  }
 }
 
-/// Adds the chunk's products with the tiles of the tokens from t on and, if there, from t + 16 on.
-CURTA_AMX static void multiply(const panel *p, uint32_t t, square *sums, int begins) {
-  const int8_t *q0 = p->q + tile_token(p, t) * p->stride;
-  const int8_t *q1 = p->q + tile_token(p, t + SIDE) * p->stride;
-  const int both = t + SIDE < p->tokens;
-  const size_t stride = p->stride;
+/// Adds the chunk's products with up to 32 tokens from t on. Where the core's other thread runs
+/// too, each write of a tile takes 35 cycles, so that none is loaded twice.
+CURTA_AMX static void multiply(job *j, const curta_amx_chunk *c, uint32_t t, square *sums) {
+  const int8_t *q0 = j->q + tile_token(j, t) * j->stride;
+  const int8_t *q1 = j->q + tile_token(j, t + SIDE) * j->stride;
+  const int both = t + SIDE < j->tokens;
+  const size_t stride = j->stride;
   __asm__ volatile("" ::: "memory");
-  if (begins) {
+  if (c->begins) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -265,21 +152,25 @@ CURTA_AMX static void multiply(const panel *p, uint32_t t, square *sums, int beg
     _tile_loadd(2, sums->of[1][0], 64);
     _tile_loadd(3, sums->of[1][1], 64);
   }
-  for (uint32_t s = 0; s < p->steps; s++) {
-    const size_t a = p->columns[s][0], b = p->columns[s][1];
+  for (uint32_t s = 0; s < c->steps; s++) {
+    const size_t a = c->columns[s][0], b = c->columns[s][1];
     _tile_loadd(4, q0 + a, stride);
-    _tile_loadd(6, p->step[s].tile[0], 64);
+    _tile_loadd(6, c->step[s].tile[0], 64);
     _tile_dpbssd(0, 4, 6);
-    _tile_loadd(5, q0 + b, stride);
-    _tile_loadd(7, p->step[s].tile[1], 64);
-    _tile_dpbssd(1, 5, 7);
+    _tile_loadd(7, c->step[s].tile[1], 64);
+    if (a != b)
+      _tile_loadd(4, q0 + b, stride);
+    _tile_dpbssd(1, 4, 7);
     if (both) {
-      _tile_loadd(4, q1 + a, stride);
-      _tile_dpbssd(2, 4, 6);
-      _tile_loadd(5, q1 + b, stride);
+      _tile_loadd(5, q1 + a, stride);
+      _tile_dpbssd(2, 5, 6);
+      if (a != b)
+        _tile_loadd(5, q1 + b, stride);
       _tile_dpbssd(3, 5, 7);
     }
+    meanwhile(j);
   }
+  deliver(j, BOTH); // the square may be the same
   _tile_stored(0, sums->of[0][0], 64);
   _tile_stored(1, sums->of[0][1], 64);
   if (both) {
@@ -288,92 +179,69 @@ CURTA_AMX static void multiply(const panel *p, uint32_t t, square *sums, int beg
   }
 }
 
-// MARK: - Sums
-
-/// z = round(S * m, shift) of the tokens from k on, for some rows of the panel; S is a sum, or of
-/// two.
-CURTA_AVX512_INLINE void finish(const panel *p, const int32_t (*sums)[SIDE][SIDE], uint32_t k,
-                                uint32_t tokens, uint32_t first, uint32_t rows, int two, int32_t *z,
-                                size_t z_stride) {
-  const uint32_t shift = p->w.shift;
-  const __mmask16 there = (__mmask16)((1u << rows) - 1), odds = 0xAAAA;
-  const __m512i m = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, p->mantissas + first));
-  const __m512i half = _mm512_set1_epi64(shift ? (int64_t)1 << (shift - 1) : 0);
-  const __m512i down = _mm512_set1_epi64((int64_t)shift), m_odd = _mm512_srli_epi64(m, 32);
-  const uint32_t up = p->kind == HALVES ? 0 : p->nibbles ? 4 : 8;
-  const __m512i m2 = _mm512_sllv_epi32(m, _mm512_set1_epi32((int32_t)up));
-  const __m512i m2_odd = _mm512_srli_epi64(m2, 32);
-  for (z += first; k < tokens; k++, z += z_stride) {
-    const __m512i x = load512(sums[0][k]);
-    __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, m), half);
-    __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), m_odd), half);
-    if (two) {
-      const __m512i y = load512(sums[1][k]);
-      even = _mm512_add_epi64(even, _mm512_mul_epi32(y, m2));
-      odd = _mm512_add_epi64(odd, _mm512_mul_epi32(_mm512_srli_epi64(y, 32), m2_odd));
-    }
-    odd = _mm512_slli_epi64(_mm512_srav_epi64(odd, down), 32);
-    _mm512_mask_storeu_epi32(z, there,
-                             _mm512_mask_blend_epi32(odds, _mm512_srav_epi64(even, down), odd));
-  }
-}
-
-/// Brings the sums of the tokens from t on, up to 32, to where they go.
-CURTA_AVX512 static void deliver(const panel *p, uint32_t t, const square *sums, int32_t *z,
-                                 size_t z_stride) {
-  const uint32_t side = least(p->tokens, SIDE);
-  for (uint32_t i = 0; i < 2 && t < p->tokens; i++, t += SIDE) {
-    const int32_t(*of)[SIDE][SIDE] = sums->of[i];
-    const uint32_t k = t - tile_token(p, t);
-    int32_t *to = z + t * z_stride;
-    if (p->kind == ROWS) {
-      finish(p, of, k, side, 0, SIDE, 0, to, z_stride);
-      finish(p, of + 1, k, side, SIDE, p->rows - SIDE, 0, to, z_stride);
-    } else {
-      finish(p, of, k, side, 0, p->rows, 1, to, z_stride);
+/// The chunk's products with all tokens.
+static void run_chunk(job *j, const curta_amx_chunk *c) {
+  const uint32_t squares = (j->tokens + BOTH - 1) / BOTH;
+  j->pace = squares * c->steps / j->most;
+  j->passed = 0;
+  for (uint32_t t = 0; t < j->tokens; t += BOTH) {
+    square *sums = c->begins && c->ends ? j->squares : &j->squares[t / BOTH];
+    j->share = c->steps ? (j->end - j->t + c->steps - 1) / c->steps : 0;
+    multiply(j, c, t, sums);
+    if (c->ends) {
+      j->sums = sums;
+      j->of = *c;
+      j->from = j->t = t;
+      j->end = least(t + BOTH, j->tokens);
     }
   }
 }
 
-/// The panel's rows of z for its tokens.
-static void run_panel(panel *p, int32_t *z, size_t z_stride) {
-  enum { BOTH = 2 * SIDE };
-  for (int begins = 1, ends = 0; !ends; begins = 0) {
-    pack_chunk(p);
-    ends = p->next == p->blocks;
-    // Sums that no other chunk is added to wait while the next ones are on their way.
-    const uint32_t squares = begins && ends ? 2 : UINT32_MAX;
-    uint32_t t = 0;
-    for (; t < p->tokens; t += BOTH) {
-      multiply(p, t, &p->squares[t / BOTH % squares], begins);
-      if (ends && t)
-        deliver(p, t - BOTH, &p->squares[(t / BOTH - 1) % squares], z, z_stride);
-    }
-    if (ends)
-      deliver(p, t - BOTH, &p->squares[(t / BOTH - 1) % squares], z, z_stride);
+/// The chunk after those that are packed, into c; NULL when there is none.
+static curta_amx_chunk *begin_next(job *j, const curta_weight *w, curta_amx_chunk *c) {
+  if (j->panel.next == j->panel.blocks) {
+    const uint32_t n = j->panel.row + j->panel.rows;
+    if (n == j->n1)
+      return 0;
+    curta_amx_begin_panel(&j->panel, w, j->panel.nibbles, n, j->n1);
   }
+  curta_amx_begin_chunk(&j->panel, c);
+  return c;
+}
+
+/// Packs what is left of the chunk.
+static void pack_rest(job *j) {
+  while (j->next && !j->next->ends && j->next->steps < j->most)
+    curta_amx_pack_step(&j->panel, j->next);
 }
 
 /// The product of a grid tensor without offsets.
 static void product_tiles(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles,
                           void *scratch) {
-  panel p;
-  p.nibbles = nibbles;
-  p.stride = x->stride;
-  p.squares = scratch;
-  for (uint32_t t = t0; t < t1; t += p.tokens) {
-    p.tokens = least(t1 - t, CURTA_PRODUCT_TOKENS);
-    p.q = x->codes + (size_t)t * x->stride;
-    const uint32_t squares = (p.tokens + 2 * SIDE - 1) / (2 * SIDE);
-    const size_t room = CURTA_PRODUCT_SCRATCH(p.tokens) - squares * sizeof(square);
-    p.step = (step *)(void *)(p.squares + squares);
-    p.most = room / sizeof(step) < STEPS ? (uint32_t)(room / sizeof(step)) : STEPS;
-    configure(least(p.tokens, SIDE));
-    for (uint32_t n = n0; n < n1; n += p.rows) {
-      begin_panel(&p, w, n, n1);
-      run_panel(&p, z + t * z_stride + (n - n0), z_stride);
+  job j = {.stride = x->stride, .z_stride = z_stride, .n0 = n0, .n1 = n1, .shift = w->shift};
+  j.squares = scratch;
+  for (uint32_t t = t0; t < t1; t += j.tokens) {
+    curta_amx_chunk chunks[2];
+    j.tokens = least(t1 - t, CURTA_PRODUCT_TOKENS);
+    j.q = x->codes + (size_t)t * x->stride;
+    j.z = z + (size_t)t * z_stride;
+    const uint32_t squares = (j.tokens + BOTH - 1) / BOTH;
+    const size_t room = CURTA_PRODUCT_SCRATCH(j.tokens) - squares * sizeof(square);
+    j.most = least((uint32_t)(room / (2 * sizeof(curta_amx_step))), CURTA_AMX_STEPS);
+    chunks[0].step = (curta_amx_step *)(void *)(j.squares + squares);
+    chunks[1].step = chunks[0].step + j.most;
+    configure(least(j.tokens, SIDE));
+    curta_amx_begin_panel(&j.panel, w, nibbles, n0, n1);
+    curta_amx_begin_chunk(&j.panel, &chunks[0]);
+    j.next = &chunks[0];
+    pack_rest(&j);
+    for (curta_amx_chunk *c = j.next; c; c = j.next) {
+      j.next = begin_next(&j, w, &chunks[c == &chunks[0]]);
+      run_chunk(&j, c);
+      pack_rest(&j);
     }
+    deliver(&j, BOTH);
   }
   release();
 }
