@@ -246,8 +246,12 @@ static void product_tiles(const curta_weight *w, const curta_codes *x, uint32_t 
   release();
 }
 
-/// Few tokens do not pay for the packing.
-static int fits(const curta_weight *w, uint32_t tokens) { return tokens >= 4 && !w->group_offsets; }
+/// Few tokens do not pay for the packing, which takes longer with group scales, nor for the blocks
+/// of zeros beside those of a masked tensor.
+static int fits(const curta_weight *w, uint32_t tokens) {
+  const uint32_t fewest = (w->group_scales ? 12u : 4u) * (w->mask_starts ? 3u : 1u);
+  return tokens >= fewest && !w->group_offsets;
+}
 
 void curta_product_nibbles__amx(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,

@@ -171,7 +171,7 @@ void curta_amx_pack_step(curta_amx_panel *p, curta_amx_chunk *c) {
   if (p->kind == CURTA_AMX_HALVES)
     other = next_place(p);
   if (p->kind != CURTA_AMX_PLANES)
-    pack(p, p->codes[1], other, to->tile[1][0], 0);
+    pack(p, p->codes[1], other, to->tile[1][0], to->tile[1][0]);
   c->columns[c->steps][0] = at.column;
   c->columns[c->steps][1] = other.column;
   c->steps++;
