@@ -133,8 +133,9 @@ static void meanwhile(job *j) {
   }
 }
 
-/// Adds the chunk's products with up to 32 tokens from t on. Where the core's other thread runs
-/// too, each write of a tile takes 35 cycles, so that none is loaded twice.
+/// Adds the chunk's products with up to 32 tokens from t on. At times, when others have a share of
+/// the core, each write of a tile takes 35 cycles (Emerald Rapids), more than TDPBSSD's 16: no tile
+/// is loaded twice.
 CURTA_AMX static void multiply(job *j, const curta_amx_chunk *c, uint32_t t, square *sums) {
   const int8_t *q0 = j->q + tile_token(j, t) * j->stride;
   const int8_t *q1 = j->q + tile_token(j, t + SIDE) * j->stride;
