@@ -11,6 +11,9 @@ int curta_cpu_avx2(void);
 int curta_cpu_avxvnni(void);
 /// 1 when it has AVX2 and AVX-512 F, BW, DQ, VL and VNNI, with their registers saved.
 int curta_cpu_avx512vnni(void);
+/// 1 when it also has AMX-INT8 and the operating system lets this process use tiles, which it is
+/// asked here.
+int curta_cpu_amx(void);
 #elif defined(__aarch64__)
 /// 1 when the processor has SDOT (FEAT_DotProd).
 int curta_cpu_dotprod(void);

@@ -4,7 +4,7 @@
 #include "cpu.h"
 #include "kernels.h"
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__scalar,
 const curta_kernels curta_kernels_scalar = {
 #include "kernels.inc"
@@ -13,28 +13,35 @@ const curta_kernels curta_kernels_scalar = {
 
 #if defined(__x86_64__)
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##avx2,
 static const curta_kernels kernels_avx2 = {
 #include "kernels.inc"
     .name = "avx2"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##avxvnni,
 static const curta_kernels kernels_avxvnni = {
 #include "kernels.inc"
     .name = "avxvnni"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##avx512vnni,
 static const curta_kernels kernels_avx512vnni = {
 #include "kernels.inc"
     .name = "avx512vnni"};
 #undef KERNEL
 
-uint32_t curta_kernels_count(void) { return 4; }
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
+  .kernel = curta_##kernel##__##amx,
+static const curta_kernels kernels_amx = {
+#include "kernels.inc"
+    .name = "amx"};
+#undef KERNEL
+
+uint32_t curta_kernels_count(void) { return 5; }
 
 const curta_kernels *curta_kernels_at(uint32_t i) {
   switch (i) {
@@ -44,28 +51,30 @@ const curta_kernels *curta_kernels_at(uint32_t i) {
     return curta_cpu_avx2() ? &kernels_avx2 : 0;
   case 2:
     return curta_cpu_avxvnni() ? &kernels_avxvnni : 0;
+  case 3:
+    return curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
   default:
-    return i == 3 && curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
+    return i == 4 && curta_cpu_amx() ? &kernels_amx : 0;
   }
 }
 
 #elif defined(__aarch64__)
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##neon,
 static const curta_kernels kernels_neon = {
 #include "kernels.inc"
     .name = "neon"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##neon_dotprod,
 static const curta_kernels kernels_neon_dotprod = {
 #include "kernels.inc"
     .name = "neon_dotprod"};
 #undef KERNEL
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__##neon_i8mm,
 static const curta_kernels kernels_neon_i8mm = {
 #include "kernels.inc"

@@ -107,7 +107,7 @@ typedef struct {
   void (*bench)(const curta_kernels *set);
 } entry;
 
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   {#kernel, check_##kernel, bench_##kernel},
 static const entry entries[] = {
 #include "../../Sources/CurtaKernels/kernels.inc"

@@ -77,7 +77,7 @@ double seconds(void);
   } while (0)
 
 // Every kernel has a check against the definition and a benchmark.
-#define KERNEL(kernel, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm)                   \
+#define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   void check_##kernel(const curta_kernels *set);                                                   \
   void bench_##kernel(const curta_kernels *set);
 #include "../../Sources/CurtaKernels/kernels.inc"

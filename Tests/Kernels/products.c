@@ -222,6 +222,13 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
         check_problem(&p, variant, set->name, kernel, !large);
       }
     }
+  // Tiles of tokens and rows, whole and partial, in several chunks of columns.
+  for (uint32_t i = 0; i < 4 * kinds_of_group; i++) {
+    const problem p =
+        make_problem(kind, 1 + random_below(70), 1 + random_below(70), 1 + random_below(1700),
+                     groupings[i / 4], RANDOM, patterns[random_below(6)][1]);
+    check_problem(&p, variant, set->name, kernel, 0);
+  }
   // More tokens and rows than share what is packed, several chunks of columns.
   for (uint32_t g = 0; g < kinds_of_group; g++) {
     const problem p = make_problem(kind, 250 + random_below(30), 250 + random_below(30),
@@ -246,9 +253,9 @@ static void check_masked(const curta_kernels *set, product *variant, uint32_t ki
         mask_problem(&p, 10 + random_below(90), 0);
         check_problem(&p, variant, set->name, kernel, widths[k] <= 2000);
       }
-  for (uint32_t g = 0; g < 3; g++) {
-    problem p = make_problem(kind, 70 + random_below(30), 90 + random_below(30),
-                             300 + random_below(900), tried[g], RANDOM, RANDOM);
+  for (uint32_t i = 0; i < 12; i++) {
+    problem p = make_problem(kind, 1 + random_below(100), 90 + random_below(30),
+                             300 + random_below(1500), tried[i / 4], RANDOM, RANDOM);
     mask_problem(&p, 50, 0);
     check_problem(&p, variant, set->name, kernel, 0);
   }

@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-enum { ROOM = 1 << 20, PAINT = 0xA7, MOST = 16 << 10, SETS = 4 };
+enum { ROOM = 1 << 20, PAINT = 0xA7, MOST = 16 << 10, SETS = 5 };
 
 static const char *path;
 static uint32_t kernels;

@@ -85,7 +85,8 @@ struct Run: ParsableCommand {
 
   @Option(
     help: """
-      Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, neon, neon_dotprod, neon_i8mm.
+      Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod,
+      neon_i8mm.
       """)
   var kernels = "auto"
 

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -118,6 +120,40 @@ TARGET("avxvnni") static double vnni256_products(const uint8_t *p) {
   EACH sink = _mm256_extract_epi32(a[i], 0);
   return ROUNDS * 12. * 32;
 }
+
+/// AMX-INT8, where Linux lets this process use tiles: ARCH_REQ_XCOMP_PERM, XTILEDATA.
+static int has_amx(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 25 & 1) &&
+         syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+}
+
+/// Products of int8 by TDPBSSD, four tiles of sums.
+TARGET("amx-tile,amx-int8") static double amx_products(const uint8_t *p) {
+  struct {
+    uint8_t palette, start, none[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+  } of = {1, 0, {0}, {0}, {0}};
+  for (int i = 0; i < 8; i++) {
+    of.bytes[i] = 64;
+    of.rows[i] = 16;
+  }
+  __asm__ volatile("" ::: "memory"); // GCC does not know what the instruction reads
+  _tile_loadconfig(&of);
+  _tile_loadd(4, p, 64);
+  _tile_loadd(5, p + 1024, 64);
+  _tile_loadd(6, p + 2048, 64);
+  _tile_loadd(7, p + 3072, 64);
+  for (long r = 0; r < ROUNDS / 4; r++) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+  return ROUNDS * 16384.;
+}
 #endif
 
 typedef double work(const uint8_t *memory);
@@ -205,6 +241,8 @@ int main(int count, char **arguments) {
       measure("vnni_gmac", vnni_products, memory, threads, repeats);
     if (has_avxvnni())
       measure("vnni256_gmac", vnni256_products, memory, threads, repeats);
+    if (has_amx())
+      measure("amx_gmac", amx_products, memory, threads, repeats);
 #endif
   }
   printf("\"threads\": %d}\n", most);

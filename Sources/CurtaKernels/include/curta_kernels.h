@@ -179,8 +179,8 @@ typedef struct {
   /// returned; abs(o[i]) < 2^47, r <= 2^16.
   uint32_t (*scaled_sums)(const int64_t *o, uint32_t n, uint32_t r, int32_t *y);
 
-  const char *name; // "scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neon_dotprod",
-                    // "neon_i8mm"
+  const char *name; // "scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon",
+                    // "neon_dotprod", "neon_i8mm"
 } curta_kernels;
 
 /// The sets compiled into this library, slowest first; `scalar` is the definition.

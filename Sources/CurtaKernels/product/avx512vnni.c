@@ -62,32 +62,6 @@ typedef struct {
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-/// 16 bytes; of the last groups' scales not all are there.
-CURTA_AVX512_INLINE __m128i sixteen(const uint8_t *p, uint32_t left) {
-  return left >= 16 ? load128(p) : _mm_maskz_loadu_epi8((__mmask16)((1u << left) - 1), p);
-}
-
-/// Four dwords of each of 16 rows to 16 rows' dword j in out[j].
-CURTA_AVX512_INLINE void transpose(const uint8_t *const *row, size_t at, uint32_t left,
-                                   __m512i *out) {
-  __m512i x[4];
-  CURTA_UNROLL for (int i = 0; i < 4; i++) { // rows i, i + 4, i + 8, i + 12
-    const __m128i a = sixteen(row[i] + at, left);
-    const __m128i b = sixteen(row[i + 4] + at, left);
-    const __m128i c = sixteen(row[i + 8] + at, left);
-    const __m128i d = sixteen(row[i + 12] + at, left);
-    const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
-    const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
-    x[i] = _mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1);
-  }
-  const __m512i l01 = _mm512_unpacklo_epi32(x[0], x[1]), h01 = _mm512_unpackhi_epi32(x[0], x[1]);
-  const __m512i l23 = _mm512_unpacklo_epi32(x[2], x[3]), h23 = _mm512_unpackhi_epi32(x[2], x[3]);
-  out[0] = _mm512_unpacklo_epi64(l01, l23);
-  out[1] = _mm512_unpackhi_epi64(l01, l23);
-  out[2] = _mm512_unpacklo_epi64(h01, h23);
-  out[3] = _mm512_unpackhi_epi64(h01, h23);
-}
-
 /// The surviving blocks of the strip that row n is in, as parts of one block each; returns which of
 /// the strip's is the first.
 static uint32_t choose_blocks(chunk *c, uint32_t n) {
