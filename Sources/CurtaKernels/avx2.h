@@ -56,6 +56,13 @@ CURTA_AVX2_INLINE __m256i widened(__m256i x) {
   return _mm256_add_epi64(_mm256_cvtepi32_epi64(low128(x)), _mm256_cvtepi32_epi64(high128(x)));
 }
 
+/// floor(x * y / 2^16) of int32 lanes, y < 2^16: of x = 2^16 high + low, high * y and the upper
+/// half of low * y.
+CURTA_AVX2_INLINE __m256i high_product(__m256i x, __m256i y) {
+  const __m256i high = _mm256_mullo_epi32(_mm256_srai_epi32(x, 16), y);
+  return _mm256_add_epi32(high, _mm256_mulhi_epu16(x, y));
+}
+
 /// The largest of the eight uint32 lanes.
 CURTA_AVX2_INLINE uint32_t largest_u32(__m256i x) {
   __m128i a = _mm_max_epu32(low128(x), high128(x));

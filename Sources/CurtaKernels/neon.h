@@ -38,14 +38,4 @@ static inline __attribute__((always_inline)) int8x16x2_t unpacked(const uint8_t 
 /// SRSHL's count for rescale(., s).
 static inline int32_t rescale_count(int32_t s) { return s < -14 ? 14 : s > 62 ? -62 : -s; }
 
-/// Entries at i[lane] and i[lane] + 1 of a table of uint16, the first in the low half.
-static inline __attribute__((always_inline)) uint32x4_t entry_pairs(const uint16_t *table,
-                                                                    uint32x4_t i) {
-  uint32_t at[4], two[4];
-  vst1q_u32(at, i);
-  for (int lane = 0; lane < 4; lane++)
-    __builtin_memcpy(&two[lane], table + at[lane], 4);
-  return vld1q_u32(two);
-}
-
 #endif

@@ -32,7 +32,7 @@ void check_scores(const curta_kernels *set) {
     for (uint32_t i = 0; i < 42; i++)
       for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
         const uint32_t width = widths[at], n = count(i);
-        const uint32_t rows = i % 3 ? 1 : random_below(6), q_stride = width + random_below(5);
+        const uint32_t rows = i % 3 ? 1 : random_below(18), q_stride = width + random_below(5);
         const int8_t *q = codes((size_t)q_stride * rows, i % 2 ? pattern : RANDOM);
         const int8_t *k = codes((size_t)width * n, pattern);
         const size_t bytes = (size_t)(n + 1) * rows * 4;
@@ -66,9 +66,11 @@ void check_score_logits(const curta_kernels *set) {
                                       {10, 20, -15},
                                       {-100, 200, 50},
                                       {-2000, 2000, 7},
-                                      {INT32_MIN, INT32_MAX, 0}};
+                                      {INT32_MIN, INT32_MAX, 0},
+                                      {INT32_MIN, INT32_MIN + 20, 0},
+                                      {8, 60, 0}};
   for (uint32_t i = 1; i < COUNTS; i++)
-    for (uint32_t r = 0; r < 7; r++)
+    for (uint32_t r = 0; r < 9; r++)
       for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
         const uint32_t n = count(i);
         const curta_scale *k = scales(n, ranges[r][0], ranges[r][1]);
@@ -185,11 +187,11 @@ void bench_narrow_weights(const curta_kernels *set) {
 }
 
 void check_weighted_sum(const curta_kernels *set) {
-  static const uint32_t counts[] = {1, 2, 4, 7, 16};
+  static const uint32_t counts[] = {1, 2, 4, 7, 16, 21};
   for (uint32_t at = 0; at < WIDTHS; at++)
     for (uint32_t i = 0; i < COUNTS; i++)
       for (enum pattern pattern = 0; pattern < 4; pattern++, release_buffers()) {
-        const uint32_t width = widths[at], n = count(i), rows = counts[(at + i + pattern) % 5];
+        const uint32_t width = widths[at], n = count(i), rows = counts[(at + i + pattern) % 6];
         const size_t stride = n + at % 3, last = (rows - 1) * stride + n;
         int16_t *c = input_buffer(last * 2, 2);
         for (size_t j = 0; j < last; j++)

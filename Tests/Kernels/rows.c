@@ -66,21 +66,6 @@ void bench_maxabs_i32(const curta_kernels *set) {
   (void)sink;
 }
 
-void check_maxabs_i16(const curta_kernels *set) {
-  EACH_ROW {
-    const int16_t *x = row_i16(n, pattern, -32768, 32767);
-    expect(set->maxabs_i16(x, n) == curta_maxabs_i16__scalar(x, n), "%s maxabs_i16 n=%u", set->name,
-           n);
-  }
-}
-
-void bench_maxabs_i16(const curta_kernels *set) {
-  const int16_t *x = row_i16(N, RANDOM, -1000, 1000);
-  volatile uint32_t sink = 0;
-  ELEMENTS("maxabs_i16", sink = set->maxabs_i16(x, N));
-  (void)sink;
-}
-
 void check_narrow(const curta_kernels *set) {
   EACH_ROW for (uint32_t s = 0; s <= 16; s++) {
     const int32_t *x = row_i32(n, pattern, INT32_MIN, INT32_MAX);
@@ -166,47 +151,44 @@ void bench_narrow_product(const curta_kernels *set) {
   ELEMENTS("narrow_product", set->narrow_product(x, c, N, 24, y));
 }
 
-void check_quantize(const curta_kernels *set) {
-  EACH_ROW for (uint32_t width = 1; width <= 15; width++) {
-    // As quantize of curta-arithmetic.md section 1 calls it, for the least, most or any A.
-    const uint32_t least = 1u << (width - 1), most = (1u << width) - 1;
-    const uint32_t a = at % 3 == 0 ? least : at % 3 == 1 ? most : least + random_below(least);
-    const uint32_t p = 8 + width;
-    const uint32_t r = (uint32_t)((((uint64_t)127 << p) + a / 2) / a);
-    const int16_t *y = row_i16(n, pattern, -(int64_t)a, a);
-    int8_t *want = output_buffer(n), *got = output_buffer(n);
-    curta_quantize__scalar(y, n, r, p, want);
-    set->quantize(y, n, r, p, got);
-    expect_same(got, want, n, set->name, "quantize", n);
-  }
-}
-
-void bench_quantize(const curta_kernels *set) {
-  const int16_t *y = row_i16(N, RANDOM, -32767, 32767);
-  int8_t *q = output_buffer(N);
-  ELEMENTS("quantize", set->quantize(y, N, 32513, 23, q));
+/// Compares a row, whatever is in y.
+static void compare_spread(const curta_kernels *set, const int16_t *y, uint32_t n, uint32_t block) {
+  int16_t *own = output_buffer(n * 2);
+  int32_t *wide = output_buffer(n * 4);
+  int8_t *want = output_buffer(n), *got = output_buffer(n);
+  memcpy(own, y, n * 2);
+  const uint32_t right = curta_spread__scalar(own, n, block, wide, want);
+  memcpy(own, y, n * 2);
+  expect(set->spread(own, n, block, wide, got) == right && output_intact(own, n * 2) &&
+             output_intact(wide, n * 4),
+         "%s spread n=%u block=%u", set->name, n, block);
+  expect_same(got, want, n, set->name, "spread", n);
 }
 
 void check_spread(const curta_kernels *set) {
-  static const uint32_t widths[] = {0, 1, 15, 16, 31, 32, 33, 64, 100, 128, 384, 512, 1536, 4099};
+  static const uint32_t widths[] = {0,  1,  15,  16,  31,  32,  33,  48,  56,   64,
+                                    96, 98, 100, 128, 384, 512, 588, 768, 1536, 4099};
+  // Sums of 65535 and of -131071, whose blocks round to 32768 and to -32768.
+  static const int16_t edges[2][5] = {{32767, 32767, 1, 0, 0},
+                                      {-32767, -32767, -32767, -32767, -3}};
   for (uint32_t k = 0; k < sizeof widths / sizeof *widths; k++)
-    for (uint32_t block = 0; block <= 256; block = block ? block * 2 : 2)
-      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++, release_buffers()) {
-        const uint32_t n = widths[k];
-        if (block && n % block)
-          continue;
-        const int16_t *y = row_i16(n, pattern, -32767, 32767);
-        int16_t *own = output_buffer(n * 2);
-        int32_t *wide = output_buffer(n * 4);
-        int8_t *want = output_buffer(n), *got = output_buffer(n);
-        memcpy(own, y, n * 2);
-        const uint32_t right = curta_spread__scalar(own, n, block, wide, want);
-        memcpy(own, y, n * 2);
-        expect(set->spread(own, n, block, wide, got) == right && output_intact(own, n * 2) &&
-                   output_intact(wide, n * 4),
-               "%s spread n=%u block=%u", set->name, n, block);
-        expect_same(got, want, n, set->name, "spread", n);
+    for (uint32_t block = 0; block <= 256; block = block ? block * 2 : 2) {
+      const uint32_t n = widths[k];
+      if (block && n % block)
+        continue;
+      for (enum pattern pattern = 0; pattern < PATTERNS; pattern++)
+        for (int64_t most = 32767; most > 0; most /= 11, release_buffers())
+          compare_spread(set, row_i16(n, pattern, -most, most), n, block);
+      for (uint32_t i = 0; i < 2 && n >= 8; i++, release_buffers()) {
+        int16_t *y = input_buffer(n * 2, 2);
+        memset(y, 0, n * 2);
+        memcpy(y + random_below(n / 8) * 8, edges[i], sizeof edges[i]);
+        compare_spread(set, y, n, block);
+        for (uint32_t at = 0; at < n; at++)
+          y[at] = (int16_t)-y[at];
+        compare_spread(set, y, n, block);
       }
+    }
 }
 
 void bench_spread(const curta_kernels *set) {

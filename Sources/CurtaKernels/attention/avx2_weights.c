@@ -21,8 +21,9 @@ CURTA_AVX2_INLINE __m256i rescaled(__m256i x, __m256i s) {
   return _mm256_sub_epi64(_mm256_srlv_epi64(up, right), _mm256_srlv_epi64(top, right));
 }
 
-CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, uint32_t n,
-                                            uint32_t m, int32_t e) {
+/// score_logits of any shifts.
+CURTA_AVX2 static int32_t wide_logits(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
+                                      int32_t e) {
   const __m256i factor = _mm256_set1_epi64x(m), exponent = _mm256_set1_epi64x((uint32_t)e);
   const __m256i low = _mm256_set1_epi64x(0xFFFFFFFF), half = _mm256_set1_epi64x(1 << 13);
   const __m256i high = _mm256_set1_epi64x(1 << 30), least = _mm256_set1_epi64x(-(1 << 30));
@@ -48,6 +49,42 @@ CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, ui
   const int32_t x = _mm_cvtsi128_si32(most);
   const int32_t y = curta_score_logits__scalar(a + j, k + j, n - j, m, e); // INT32_MIN for none
   return x > y ? x : y;
+}
+
+CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, uint32_t n,
+                                            uint32_t m, int32_t e) {
+  // Of a * 2^8, within 2^30, round(a * k.m, 14) is that of 6 digits of the high product; it is
+  // within 2^24. Shifts from 11 on round the high product of score * 2^6, to less than 2^30.
+  const __m256i factor = _mm256_set1_epi32((int32_t)m), one = _mm256_set1_epi32(1);
+  __m256i most = _mm256_set1_epi32(INT32_MIN);
+  int32_t other = INT32_MIN;
+  uint32_t j = 0;
+  for (; n - j >= 8; j += 8) {
+    const __m256 first = _mm256_castsi256_ps(load256(k + j));
+    const __m256 second = _mm256_castsi256_ps(load256(k + j + 4)); // keys 0 1 4 5 2 3 6 7
+    const __m256i km = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88));
+    const __m256i ke = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD));
+    const __m256i x = _mm256_slli_epi32(_mm256_permute4x64_epi64(load256(a + j), 0xD8), 8);
+    const __m256i digits = _mm256_add_epi32(high_product(x, km), _mm256_set1_epi32(1 << 5));
+    const __m256i score = _mm256_srai_epi32(digits, 6);
+    const __m256i s = _mm256_add_epi32(ke, _mm256_set1_epi32(e)), eleven = _mm256_set1_epi32(11);
+    if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(eleven, s)) != 0) {
+      const int32_t y = wide_logits(a + j, k + j, 8, m, e);
+      other = y > other ? y : other;
+      continue;
+    }
+    const __m256i all = high_product(_mm256_slli_epi32(score, 6), factor);
+    const __m256i twice = _mm256_srav_epi32(all, _mm256_sub_epi32(s, eleven));
+    const __m256i t = _mm256_srai_epi32(_mm256_add_epi32(twice, one), 1);
+    store256(a + j, _mm256_permute4x64_epi64(t, 0xD8));
+    most = _mm256_max_epi32(most, t);
+  }
+  // The largest is that of unsigned numbers, once the signs are turned.
+  const __m256i sign = _mm256_set1_epi32(INT32_MIN);
+  const int32_t z = (int32_t)(largest_u32(_mm256_xor_si256(most, sign)) ^ 1u << 31);
+  const int32_t y = wide_logits(a + j, k + j, n - j, m, e); // INT32_MIN for none
+  other = y > other ? y : other;
+  return z > other ? z : other;
 }
 
 CURTA_AVX2 void curta_code_logits__avx2(int32_t *t, uint32_t n, int32_t max,

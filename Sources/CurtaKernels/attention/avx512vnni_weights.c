@@ -26,7 +26,8 @@ CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 
   __m512i scale, s;
   split(k, there, &scale, &s);
   s = _mm512_add_epi32(s, exponent);
-  if ((_mm512_movepi32_mask(s) & there) != 0)
+  const __m512i eleven = _mm512_set1_epi32(11);
+  if (_mm512_mask_cmplt_epi32_mask(there, s, eleven) != 0)
     return 0;
   // round(a * scale, 14) is that of 4 a by 16; 4 a = 2^16 high + low.
   const __m512i x = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(there, a), 2);
@@ -38,7 +39,7 @@ CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 
   // As in gate/avx2.c: of the product with m the upper part, shifted but for a bit, rounded.
   const __m512i product = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(score, 16), factor),
                                            _mm512_mulhi_epu16(score, factor));
-  const __m512i twice = _mm512_srav_epi32(product, s);
+  const __m512i twice = _mm512_srav_epi32(product, _mm512_sub_epi32(s, eleven));
   const __m512i t = _mm512_srai_epi32(_mm512_add_epi32(twice, _mm512_set1_epi32(1)), 1);
   _mm512_mask_storeu_epi32(a, there, t);
   *most = _mm512_mask_max_epi32(*most, there, *most, t);
@@ -48,7 +49,7 @@ CURTA_AVX512_INLINE int some_logits(int32_t *a, const curta_scale *k, __mmask16 
 CURTA_AVX512 int32_t curta_score_logits__avx512vnni(int32_t *a, const curta_scale *k, uint32_t n,
                                                     uint32_t m, int32_t e) {
   const __m512i factor = _mm512_set1_epi32((int32_t)m);
-  const __m512i exponent = _mm512_set1_epi32((int32_t)((uint32_t)e + 6u - 17u));
+  const __m512i exponent = _mm512_set1_epi32(e);
   __m512i most = _mm512_set1_epi32(INT32_MIN);
   uint32_t j = 0;
   while (n - j >= 16 && some_logits(a + j, k + j, 0xFFFF, factor, exponent, &most))

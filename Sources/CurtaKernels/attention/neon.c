@@ -14,8 +14,8 @@ void curta_scores__neon(const int8_t *q, size_t q_stride, uint32_t rows, const i
   all_scores(q, q_stride, rows, k, width, n, a, a_stride);
 }
 
-int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
-                                 int32_t e) {
+/// score_logits of any shifts.
+static int32_t wide_logits(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m, int32_t e) {
   const int32x4_t bound = vdupq_n_s32(1 << 30), factor = vdupq_n_s32((int32_t)m);
   int32x4_t most = vdupq_n_s32(INT32_MIN);
   uint32_t j = 0;
@@ -40,6 +40,41 @@ int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, u
   return x > y ? x : y;
 }
 
+int32_t curta_score_logits__neon(int32_t *a, const curta_scale *k, uint32_t n, uint32_t m,
+                                 int32_t e) {
+  // round(a * k.m, 14) is SQRDMULH of a * 2^2 and k.m * 2^15, within 2^24; floor(score * m / 2^10)
+  // SQDMULH of score * 2^6 and m * 2^15. Shifts from 11 on round that, to less than 2^30.
+  const int32_t factor = (int32_t)(m << 15);
+  int32x4_t most = vdupq_n_s32(INT32_MIN);
+  int32_t other = INT32_MIN;
+  uint32_t j = 0;
+  for (; n - j >= 16; j += 16) {
+    int32x4_t t[4], s[4];
+    CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) {
+      const uint32x4x2_t scale = vld2q_u32(&k[j + 4 * i].m); // m, e
+      const int32x4_t km = vreinterpretq_s32_u32(vshlq_n_u32(scale.val[0], 15));
+      const int32x4_t score = vqrdmulhq_s32(vshlq_n_s32(vld1q_s32(a + j + 4 * i), 2), km);
+      t[i] = vqdmulhq_n_s32(vshlq_n_s32(score, 6), factor);
+      s[i] = vaddq_s32(vreinterpretq_s32_u32(scale.val[1]), vdupq_n_s32(e));
+    }
+    const int32x4_t least = vminq_s32(vminq_s32(s[0], s[1]), vminq_s32(s[2], s[3]));
+    if (vminvq_s32(least) < 11) {
+      const int32_t x = wide_logits(a + j, k + j, 16, m, e);
+      other = x > other ? x : other;
+      continue;
+    }
+    CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) {
+      const int32x4_t count = vsubq_s32(vdupq_n_s32(10), vminq_s32(s[i], vdupq_n_s32(62)));
+      t[i] = vrshlq_s32(t[i], count);
+      vst1q_s32(a + j + 4 * i, t[i]);
+      most = vmaxq_s32(most, t[i]);
+    }
+  }
+  const int32_t x = vmaxvq_s32(most), y = wide_logits(a + j, k + j, n - j, m, e);
+  other = y > other ? y : other; // INT32_MIN for none
+  return x > other ? x : other;
+}
+
 void curta_code_logits__neon(int32_t *t, uint32_t n, int32_t max, const curta_score_code *code) {
   const int32x4_t top = vdupq_n_s32(max);
   uint32_t j = 0;
@@ -54,27 +89,39 @@ void curta_code_logits__neon(int32_t *t, uint32_t n, int32_t max, const curta_sc
   curta_code_logits__scalar(t + j, n - j, max, code);
 }
 
+/// The first 32 entries of exp15's table less 2^14, which is the last one: past them TBL finds 0.
+static inline uint8x16x4_t exp15_entries(void) {
+  uint8x16x4_t table;
+  CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) table.val[i] =
+      vreinterpretq_u8_u16(vsubq_u16(vld1q_u16(curta_exp15_table + 8 * i), vdupq_n_u16(1 << 14)));
+  return table;
+}
+
 /// exp15(d).
-static inline uint32x4_t exp15(uint32x4_t d) {
+static inline uint32x4_t exp15(uint8x16x4_t table, uint32x4_t d) {
   const uint32x4_t i = vandq_u32(vshrq_n_u32(d, 11), vdupq_n_u32(31));
   const uint32x4_t r = vandq_u32(d, vdupq_n_u32(2047));
-  const uint32x4_t two = entry_pairs(curta_exp15_table, i);
+  // The bytes of entries i and i + 1.
+  const uint32x4_t at = vmlaq_n_u32(vdupq_n_u32(0x03020100), i, 0x02020202);
+  const uint32x4_t two = vreinterpretq_u32_u8(vqtbl4q_u8(table, vreinterpretq_u8_u32(at)));
   const uint32x4_t high = vandq_u32(two, vdupq_n_u32(0xFFFF));
   const uint32x4_t fall = vsubq_u32(high, vshrq_n_u32(two, 16));
-  const uint32x4_t x = vsubq_u32(high, vrshrq_n_u32(vmulq_u32(fall, r), 11));
+  const uint32x4_t part = vsubq_u32(high, vrshrq_n_u32(vmulq_u32(fall, r), 11));
+  const uint32x4_t x = vaddq_u32(part, vdupq_n_u32(1 << 14));
   const uint32x4_t n = vminq_u32(vshrq_n_u32(d, 16), vdupq_n_u32(31));
   return vrshlq_u32(x, vnegq_s32(vreinterpretq_s32_u32(n)));
 }
 
 uint32_t curta_score_weights__neon(int32_t *t, const curta_scale *v, uint32_t n, int32_t max,
                                    uint64_t *total, int32_t *least) {
+  const uint8x16x4_t table = exp15_entries();
   uint64x2_t sum = vdupq_n_u64(0);
   int32x4_t e0 = vdupq_n_s32(INT32_MAX);
   uint32_t j = 0;
   for (; n - j >= 4; j += 4) {
     const uint32x4x2_t scale = vld2q_u32(&v[j].m); // m, e
     const uint32x4_t w =
-        exp15(vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(max), vld1q_s32(t + j))));
+        exp15(table, vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(max), vld1q_s32(t + j))));
     sum = vpadalq_u32(sum, w);
     e0 = vminq_s32(e0, vreinterpretq_s32_u32(scale.val[1]));
     vst1q_s32(t + j, vreinterpretq_s32_u32(vmulq_u32(w, scale.val[0])));

@@ -50,19 +50,16 @@ CURTA_AVX2_INLINE __m256i even_lanes(__m256i x) {
   return _mm256_mul_epi32(x, _mm256_set1_epi64x(1));
 }
 
-/// rescale(z * m, s) of int32 lanes for s >= 17, abs <= 2^30: with z = 2^16 high + low the product
-/// is 2^16 (high * m) + low * m, of which only floor(low * m / 2^16) matters, and of the rounding
-/// only the bit below the result.
-CURTA_AVX2_INLINE __m256i rescaled32(__m256i z, __m256i m, __m128i less17) {
-  const __m256i high = _mm256_mullo_epi32(_mm256_srai_epi32(z, 16), m);
-  const __m256i all = _mm256_add_epi32(high, _mm256_mulhi_epu16(z, m));
-  const __m256i twice = _mm256_sra_epi32(all, less17);
+/// rescale(z * m, s) of int32 lanes for s >= 17, abs <= 2^30: of the rounding only the bit below
+/// the result matters.
+CURTA_AVX2_INLINE __m256i rescaled32(__m256i z, __m256i m, __m256i less17) {
+  const __m256i twice = _mm256_srav_epi32(high_product(z, m), less17);
   return _mm256_srai_epi32(_mm256_add_epi32(twice, _mm256_set1_epi32(1)), 1);
 }
 
 /// add_rescaled of any s.
-CURTA_AVX2 static void add_wide(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n,
-                                uint32_t m, int32_t s) {
+__attribute__((noinline)) CURTA_AVX2 static void
+add_wide(int32_t *sum, const int32_t *base, const int32_t *z, uint32_t n, uint32_t m, int32_t s) {
   const rescaling by = rescaling_by(s);
   const __m256i factor = _mm256_set1_epi64x(m);
   const __m256i most = _mm256_set1_epi64x(INT32_MAX), least = _mm256_set1_epi64x(-INT32_MAX);
@@ -84,17 +81,16 @@ CURTA_AVX2 void curta_add_rescaled__avx2(int32_t *sum, const int32_t *base, cons
   const __m256i factor = _mm256_set1_epi32((int32_t)m), least = _mm256_set1_epi32(-INT32_MAX);
   // Shifts from 1 to 16 are 17 once z is shifted up, which is exact up to 2^(31 - up).
   const int32_t up = s > 0 && s < 17 ? 17 - s : 0;
-  const __m128i more = _mm_cvtsi32_si128(up), less17 = _mm_cvtsi32_si128(s < 17 ? 0 : s - 17);
+  const __m256i more = _mm256_set1_epi32(up), less17 = _mm256_set1_epi32(s < 17 ? 0 : s - 17);
   const __m256i beyond = _mm256_set1_epi32((int32_t)(UINT32_MAX << (31 - (up & 31))));
   uint32_t i = 0;
   for (; s > 0 && n - i >= 16; i += 16) {
     __m256i u[2], wrapped = _mm256_setzero_si256(), digits = wrapped;
     for (uint32_t k = 0; k < 2; k++) {
       const __m256i old = load256(base + i + 8 * k), y = load256(z + i + 8 * k);
-      const __m256i x = rescaled32(_mm256_sll_epi32(y, more), factor, less17);
+      const __m256i x = rescaled32(_mm256_sllv_epi32(y, more), factor, less17);
       u[k] = _mm256_add_epi32(old, x);
-      // Of y and of its complement that which is not negative.
-      digits = _mm256_or_si256(digits, _mm256_xor_si256(y, _mm256_srai_epi32(y, 31)));
+      digits = _mm256_or_si256(digits, _mm256_abs_epi32(y));
       const __m256i signs =
           _mm256_and_si256(_mm256_xor_si256(u[k], old), _mm256_xor_si256(u[k], x));
       wrapped = _mm256_or_si256(wrapped, signs);
@@ -141,7 +137,7 @@ CURTA_AVX2 void curta_activate__avx2(const int32_t *zg, uint32_t n, uint32_t m, 
     const __m256i x = load256(zg + i);
     __m256i g;
     if (s >= 17) {
-      g = rescaled32(x, _mm256_set1_epi32((int32_t)m), _mm_cvtsi32_si128(s - 17));
+      g = rescaled32(x, _mm256_set1_epi32((int32_t)m), _mm256_set1_epi32(s - 17));
     } else {
       const __m256i even = rescaled(_mm256_mul_epi32(x, factor), &by);
       const __m256i odd = rescaled(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), factor), &by);

@@ -118,7 +118,6 @@ typedef struct {
   void (*centre)(const int32_t *x, uint32_t n, int32_t *y);
   /// Largest abs(x[i]); x[i] > INT32_MIN.
   uint32_t (*maxabs_i32)(const int32_t *x, uint32_t n);
-  uint32_t (*maxabs_i16)(const int16_t *x, uint32_t n);
   /// y[i] = clamp(round(x[i], s), 32767), 0 <= s <= 16.
   void (*narrow)(const int32_t *x, uint32_t n, uint32_t s, int16_t *y);
   /// Sum of y[i]^2.
@@ -129,8 +128,6 @@ typedef struct {
   uint32_t (*product_bits)(const int32_t *x, const int16_t *c, uint32_t n);
   /// y[i] = clamp(round(x[i] * c[i], s), 32767), 0 <= s <= 32; abs(x[i] * c[i]) <= 2^(s + 30).
   void (*narrow_product)(const int32_t *x, const int16_t *c, uint32_t n, uint32_t s, int16_t *y);
-  /// q[i] = clamp(round(y[i] * r, p), 127); y[i] * r + 2^(p-1) fits int32; 9 <= p <= 23.
-  void (*quantize)(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q);
   /// Where block is not 0: y = block(H y), a Hadamard of `block` numbers after the other, block a
   /// power of two from 2 to 256 that divides n. Then q = quantize(y). Returns A, at least 1, and in
   /// its upper 16 bits the shift of block(H y). abs(y) <= 32767; overwrites y and wide [n].

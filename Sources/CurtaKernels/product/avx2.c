@@ -26,7 +26,6 @@
 
 #if defined(__x86_64__)
 #include "avx2_tile.h"
-#include <string.h>
 
 enum { SMALL_BIAS = 32, SMALL_BLOCKS = 64 };
 
@@ -148,7 +147,7 @@ CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const i
   const __m256i nibble = _mm256_set1_epi8(15);
   uint32_t few = 0;
   if (step != 8)
-    memcpy(&few, scales, 4 / step);
+    __builtin_memcpy(&few, scales, 4 / step);
   fetch_ahead(row);
   CURTA_UNROLL for (uint32_t b = 0; b < 4; b += 2) {
     const __m256i x = load256(row + b * 16), y = _mm256_srli_epi16(x, 4);
@@ -305,7 +304,7 @@ CURTA_AVX2_INLINE __m256i rounded(__m256i sum, uint16_t mantissa, __m256i half, 
   return _mm256_srl_epi64(_mm256_add_epi64(x, half), shift);
 }
 
-/// Two rows at a time: 64 bits of each token.
+/// Four rows at a time, of which each token has 128 bits.
 CURTA_AVX2_INLINE void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
                               const int64_t (*sums)[4], int32_t *z, size_t z_stride, int fits) {
   const __m256i half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
@@ -313,18 +312,22 @@ CURTA_AVX2_INLINE void finish(const curta_weight *w, uint32_t n0, uint32_t n1,
   const uint16_t *m = w->mantissas + n0;
   const uint32_t rows = n1 - n0;
   uint32_t n = 0;
-  for (; n + 2 <= rows; n += 2) {
-    const __m256i a = rounded(load256(sums[n]), m[n], half, shift, fits);
-    const __m256i b = rounded(load256(sums[n + 1]), m[n + 1], half, shift, fits);
-    const __m256i pairs = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA);
-    for (int t = 0; t < 4; t += 2) {
-      const __m128i two = t ? high128(pairs) : low128(pairs);
-      const int64_t even = _mm_cvtsi128_si64(two), odd = _mm_extract_epi64(two, 1);
-      memcpy(z + (size_t)t * z_stride + n, &even, 8);
-      memcpy(z + (size_t)(t + 1) * z_stride + n, &odd, 8);
+  for (; n + 4 <= rows; n += 4) {
+    __m256i two[2]; // [token][2 rows]
+    CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
+      const uint32_t k = n + 2 * i;
+      const __m256i a = rounded(load256(sums[k]), m[k], half, shift, fits);
+      const __m256i b = rounded(load256(sums[k + 1]), m[k + 1], half, shift, fits);
+      two[i] = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA);
     }
+    const __m256i even = _mm256_unpacklo_epi64(two[0], two[1]); // tokens 0 and 2
+    const __m256i odd = _mm256_unpackhi_epi64(two[0], two[1]);
+    store128(z + n, low128(even));
+    store128(z + z_stride + n, low128(odd));
+    store128(z + 2 * z_stride + n, high128(even));
+    store128(z + 3 * z_stride + n, high128(odd));
   }
-  if (n < rows) {
+  for (; n < rows; n++) {
     int64_t last[4];
     store256(last, rounded(load256(sums[n]), m[n], half, shift, fits));
     for (int t = 0; t < 4; t++)

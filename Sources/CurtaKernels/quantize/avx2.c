@@ -6,7 +6,6 @@
 #if defined(__x86_64__)
 #include "../arithmetic.h"
 #include "../avx2.h"
-#include "spread.h"
 
 CURTA_AVX2 void curta_centre__avx2(const int32_t *x, uint32_t n, int32_t *y) {
   __m256i lanes = _mm256_setzero_si256();
@@ -38,27 +37,15 @@ CURTA_AVX2 uint32_t curta_maxabs_i32__avx2(const int32_t *x, uint32_t n) {
   return a > b ? a : b;
 }
 
-CURTA_AVX2 uint32_t curta_maxabs_i16__avx2(const int16_t *x, uint32_t n) {
-  __m256i most = _mm256_setzero_si256(); // uint16 lanes: abs(-32768) is 32768
-  uint32_t i = 0;
-  for (; n - i >= 16; i += 16)
-    most = _mm256_max_epu16(most, _mm256_abs_epi16(load256(x + i)));
-  const __m256i odd = _mm256_srli_epi32(most, 16);
-  const __m256i even = _mm256_and_si256(most, _mm256_set1_epi32(0xFFFF));
-  const uint32_t a = largest_u32(_mm256_max_epu32(odd, even));
-  const uint32_t b = curta_maxabs_i16__scalar(x + i, n - i);
-  return a > b ? a : b;
-}
-
 /// round(x, s) = (x >> s) + the bit below, which cannot overflow as x + 2^(s-1) can.
-CURTA_AVX2_INLINE __m256i rounded(__m256i x, __m128i s, __m128i below, __m256i one) {
-  const __m256i bit = _mm256_and_si256(_mm256_sra_epi32(x, below), one);
-  return _mm256_add_epi32(_mm256_sra_epi32(x, s), bit);
+CURTA_AVX2_INLINE __m256i rounded(__m256i x, __m256i s, __m256i below, __m256i one) {
+  const __m256i bit = _mm256_and_si256(_mm256_srav_epi32(x, below), one);
+  return _mm256_add_epi32(_mm256_srav_epi32(x, s), bit);
 }
 
 CURTA_AVX2 void curta_narrow__avx2(const int32_t *x, uint32_t n, uint32_t s, int16_t *y) {
-  const __m128i shift = _mm_cvtsi32_si128((int32_t)s);
-  const __m128i below = _mm_cvtsi32_si128((int32_t)s - (s != 0));
+  const __m256i shift = _mm256_set1_epi32((int32_t)s);
+  const __m256i below = _mm256_set1_epi32((int32_t)s - (s != 0));
   const __m256i one = _mm256_set1_epi32(s != 0), least = _mm256_set1_epi16(-32767);
   uint32_t i = 0;
   for (; n - i >= 16; i += 16) {
@@ -136,27 +123,6 @@ CURTA_AVX2 void curta_narrow_product__avx2(const int32_t *x, const int16_t *c, u
   curta_narrow_product__scalar(x + i, c + i, n - i, s, y + i);
 }
 
-CURTA_AVX2 void curta_quantize__avx2(const int16_t *y, uint32_t n, uint32_t r, uint32_t p,
-                                     int8_t *q) {
-  const __m256i factor = _mm256_set1_epi32((int32_t)r), least = _mm256_set1_epi8(-127);
-  const __m256i half = _mm256_set1_epi32((int32_t)(1u << (p - 1)));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m128i shift = _mm_cvtsi32_si128((int32_t)p);
-  uint32_t i = 0;
-  for (; n - i >= 32; i += 32) {
-    __m256i v[4];
-    for (int j = 0; j < 4; j++) {
-      const __m256i x = _mm256_cvtepi16_epi32(load128(y + i + 8 * j));
-      const __m256i product = _mm256_add_epi32(_mm256_mullo_epi32(x, factor), half);
-      v[j] = _mm256_sra_epi32(product, shift);
-    }
-    const __m256i low = _mm256_packs_epi32(v[0], v[1]), high = _mm256_packs_epi32(v[2], v[3]);
-    const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-    store256(q + i, _mm256_max_epi8(packed, least));
-  }
-  curta_quantize__scalar(y + i, n - i, r, p, q + i);
-}
-
 CURTA_AVX2 void curta_block_sums__avx2(const int8_t *q, uint32_t n, int16_t *sums) {
   const __m256i flip = _mm256_set1_epi8(-128), zero = _mm256_setzero_si256();
   for (uint32_t j = 0; j < n / 32; j++) { // of q + 128, as bytes
@@ -164,7 +130,5 @@ CURTA_AVX2 void curta_block_sums__avx2(const int8_t *q, uint32_t n, int16_t *sum
     sums[j] = (int16_t)(sum_of_i64(_mm256_sad_epu8(x, zero)) - 32 * 128);
   }
 }
-
-CURTA_SPREAD_BY(avx2)
 
 #endif

@@ -6,7 +6,7 @@
 #if defined(__aarch64__)
 #include "../arithmetic.h"
 #include "../neon.h"
-#include "spread.h"
+#include "../unroll.h"
 
 void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
   int64x2_t lanes = vdupq_n_s64(0);
@@ -27,20 +27,15 @@ void curta_centre__neon(const int32_t *x, uint32_t n, int32_t *y) {
 }
 
 uint32_t curta_maxabs_i32__neon(const int32_t *x, uint32_t n) {
-  uint32x4_t most = vdupq_n_u32(0);
+  uint32x4_t most[2] = {vdupq_n_u32(0), vdupq_n_u32(0)};
   uint32_t i = 0;
-  for (; n - i >= 4; i += 4)
-    most = vmaxq_u32(most, vreinterpretq_u32_s32(vabsq_s32(vld1q_s32(x + i))));
-  const uint32_t a = vmaxvq_u32(most), b = curta_maxabs_i32__scalar(x + i, n - i);
-  return a > b ? a : b;
-}
-
-uint32_t curta_maxabs_i16__neon(const int16_t *x, uint32_t n) {
-  uint16x8_t most = vdupq_n_u16(0); // abs(-32768) is 32768
-  uint32_t i = 0;
-  for (; n - i >= 8; i += 8)
-    most = vmaxq_u16(most, vreinterpretq_u16_s16(vabsq_s16(vld1q_s16(x + i))));
-  const uint32_t a = vmaxvq_u16(most), b = curta_maxabs_i16__scalar(x + i, n - i);
+  for (; n - i >= 16; i += 16)
+    CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) {
+      const uint32x4_t a = vreinterpretq_u32_s32(vabsq_s32(vld1q_s32(x + i + 4 * k)));
+      most[k % 2] = vmaxq_u32(most[k % 2], a);
+    }
+  const uint32_t a = vmaxvq_u32(vmaxq_u32(most[0], most[1]));
+  const uint32_t b = curta_maxabs_i32__scalar(x + i, n - i);
   return a > b ? a : b;
 }
 
@@ -48,10 +43,14 @@ void curta_narrow__neon(const int32_t *x, uint32_t n, uint32_t s, int16_t *y) {
   const int32x4_t shift = vdupq_n_s32(-(int32_t)s);
   const int16x8_t least = vdupq_n_s16(-32767);
   uint32_t i = 0;
-  for (; n - i >= 8; i += 8) {
-    const int16x4_t low = vqmovn_s32(vrshlq_s32(vld1q_s32(x + i), shift));
-    const int16x8_t all = vqmovn_high_s32(low, vrshlq_s32(vld1q_s32(x + i + 4), shift));
-    vst1q_s16(y + i, vmaxq_s16(all, least));
+  for (; n - i >= 16; i += 16) {
+    int32x4_t z[4];
+    CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) z[k] =
+        vrshlq_s32(vld1q_s32(x + i + 4 * k), shift);
+    CURTA_UNROLL for (uint32_t k = 0; k < 4; k += 2) {
+      const int16x8_t all = vqmovn_high_s32(vqmovn_s32(z[k]), z[k + 1]);
+      vst1q_s16(y + i + 4 * k, vmaxq_s16(all, least));
+    }
   }
   curta_narrow__scalar(x + i, n - i, s, y + i);
 }
@@ -111,26 +110,6 @@ void curta_narrow_product__neon(const int32_t *x, const int16_t *c, uint32_t n, 
   curta_narrow_product__scalar(x + i, c + i, n - i, s, y + i);
 }
 
-/// clamp(round(y * r, p), 32767) of eight.
-static inline int16x8_t scaled(const int16_t *y, int32_t r, int32x4_t shift) {
-  const int16x8_t v = vld1q_s16(y);
-  const int32x4_t low = vmulq_n_s32(vmovl_s16(vget_low_s16(v)), r);
-  const int32x4_t high = vmulq_n_s32(vmovl_high_s16(v), r);
-  return vqmovn_high_s32(vqmovn_s32(vrshlq_s32(low, shift)), vrshlq_s32(high, shift));
-}
-
-void curta_quantize__neon(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q) {
-  const int32x4_t shift = vdupq_n_s32(-(int32_t)p);
-  const int8x16_t least = vdupq_n_s8(-127);
-  uint32_t i = 0;
-  for (; n - i >= 16; i += 16) {
-    const int16x8_t low = scaled(y + i, (int32_t)r, shift);
-    const int16x8_t high = scaled(y + i + 8, (int32_t)r, shift);
-    vst1q_s8(q + i, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), least));
-  }
-  curta_quantize__scalar(y + i, n - i, r, p, q + i);
-}
-
 void curta_block_sums__neon(const int8_t *q, uint32_t n, int16_t *sums) {
   for (uint32_t j = 0; j < n / 32; j++) {
     const int8_t *block = q + (size_t)j * 32;
@@ -138,7 +117,5 @@ void curta_block_sums__neon(const int8_t *q, uint32_t n, int16_t *sums) {
     sums[j] = vaddvq_s16(vpadalq_s8(pairs, vld1q_s8(block + 16)));
   }
 }
-
-CURTA_SPREAD_BY(neon)
 
 #endif

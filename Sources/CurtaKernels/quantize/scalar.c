@@ -3,7 +3,6 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
-#include "spread.h"
 
 void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
   int64_t sum = 0;
@@ -15,15 +14,6 @@ void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
 }
 
 uint32_t curta_maxabs_i32__scalar(const int32_t *x, uint32_t n) {
-  int32_t most = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const int32_t a = x[i] < 0 ? -x[i] : x[i];
-    most = a > most ? a : most;
-  }
-  return (uint32_t)most;
-}
-
-uint32_t curta_maxabs_i16__scalar(const int16_t *x, uint32_t n) {
   int32_t most = 0;
   for (uint32_t i = 0; i < n; i++) {
     const int32_t a = x[i] < 0 ? -x[i] : x[i];
@@ -64,11 +54,6 @@ void curta_narrow_product__scalar(const int32_t *x, const int16_t *c, uint32_t n
     y[i] = (int16_t)curta_clamp(curta_round((int64_t)x[i] * c[i], s), 32767);
 }
 
-void curta_quantize__scalar(const int16_t *y, uint32_t n, uint32_t r, uint32_t p, int8_t *q) {
-  for (uint32_t i = 0; i < n; i++)
-    q[i] = (int8_t)curta_clamp(curta_round(y[i] * (int32_t)r, p), 127);
-}
-
 void curta_block_sums__scalar(const int8_t *q, uint32_t n, int16_t *sums) {
   for (uint32_t j = 0; j < n / 32; j++) {
     int32_t sum = 0;
@@ -78,4 +63,25 @@ void curta_block_sums__scalar(const int8_t *q, uint32_t n, int16_t *sums) {
   }
 }
 
-CURTA_SPREAD_BY(scalar)
+uint32_t curta_spread__scalar(int16_t *y, uint32_t n, uint32_t block, int32_t *wide, int8_t *q) {
+  uint32_t s = 0;
+  if (block) {
+    for (uint32_t i = 0; i < n; i++)
+      wide[i] = y[i];
+    for (uint32_t i = 0; i < n; i += block)
+      curta_hadamard__scalar(wide + i, block);
+    const uint32_t bits = curta_bits(curta_maxabs_i32__scalar(wide, n));
+    s = bits > 15 ? bits - 15 : 0;
+    curta_narrow__scalar(wide, n, s, y);
+  }
+  int32_t most = 1;
+  for (uint32_t i = 0; i < n; i++) {
+    const int32_t a = y[i] < 0 ? -y[i] : y[i];
+    most = a > most ? a : most;
+  }
+  const uint32_t p = 8 + curta_bits((uint32_t)most);
+  const int32_t r = ((127 << p) + most / 2) / most;
+  for (uint32_t i = 0; i < n; i++) // fits int32: below 127.01 * 2^23
+    q[i] = (int8_t)curta_clamp(curta_round(y[i] * r, p), 127);
+  return (uint32_t)most | s << 16;
+}

@@ -1,34 +1,30 @@
-// spread by a set's own kernels: for the sets that have no loop of their own for it.
+// The numbers that a row is quantized with, from the ends of its range.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_SPREAD_H
 #define CURTA_SPREAD_H
 
 #include "../arithmetic.h"
-#include "../kernels.h"
 
-/// p and r of curta-arithmetic.md section 3, quantize, for A = most < 2^15.
-static inline uint32_t curta_quantize_shift(uint32_t most) { return 8 + curta_bits(most); }
-static inline uint32_t curta_quantize_factor(uint32_t most, uint32_t p) {
-  return ((127u << p) + most / 2) / most;
+/// quantize of curta-arithmetic.md section 1 for a row of block(x): y = round(x, s), of A = most.
+/// All times 2^up, for A to have 15 binary digits: then p is 23, and a code is round((y * 2^up) *
+/// r, 23). abs(y) <= A, so that abs((y * 2^up) * r) <= 127 * 2^23 + A * 2^up / 2 < 127.002 * 2^23:
+/// a code is within 127 as it is. So it is for 32768, which the definition cuts off to A = 32767:
+/// 127.004 * 2^23.
+typedef struct {
+  uint32_t s, up, most, r; // one of s and up is 0; 32512 < r <= 65024
+} spreading;
+
+/// For numbers of which `above` is the largest and -below the least, on either side of 0. Narrowing
+/// never changes their order.
+static inline spreading spreading_of(int32_t above, int32_t below) {
+  const uint32_t bits = curta_bits((uint32_t)(above | below)), s = bits > 15 ? bits - 15 : 0;
+  const int32_t half = s ? 1 << (s - 1) : 0;
+  const int32_t high = (above + half) >> s, low = -((half - below) >> s);
+  const int32_t a = high > low ? high : low, most = a == 0 ? 1 : a > 32767 ? 32767 : a;
+  const uint32_t up = 15 - curta_bits((uint32_t)most), p = 23 - up;
+  const uint32_t r = ((127u << p) + (uint32_t)most / 2) / (uint32_t)most;
+  return (spreading){.s = s, .up = up, .most = (uint32_t)most, .r = r};
 }
-
-#define CURTA_SPREAD_BY(set)                                                                       \
-  uint32_t curta_spread__##set(int16_t *y, uint32_t n, uint32_t block, int32_t *wide, int8_t *q) { \
-    uint32_t s = 0;                                                                                \
-    if (block) {                                                                                   \
-      for (uint32_t i = 0; i < n; i++)                                                             \
-        wide[i] = y[i];                                                                            \
-      for (uint32_t i = 0; i < n; i += block)                                                      \
-        curta_hadamard__##set(wide + i, block);                                                    \
-      const uint32_t bits = curta_bits(curta_maxabs_i32__##set(wide, n));                          \
-      s = bits > 15 ? bits - 15 : 0;                                                               \
-      curta_narrow__##set(wide, n, s, y);                                                          \
-    }                                                                                              \
-    const uint32_t a = curta_maxabs_i16__##set(y, n), most = a ? a : 1;                            \
-    const uint32_t p = curta_quantize_shift(most);                                                 \
-    curta_quantize__##set(y, n, curta_quantize_factor(most, p), p, q);                             \
-    return most | s << 16;                                                                         \
-  }
 
 #endif

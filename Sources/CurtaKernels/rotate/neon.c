@@ -4,8 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__aarch64__)
-#include "../neon.h"
-#include "../unroll.h"
+#include "hadamard_neon.h"
 
 /// (a, b) turned by the angle with cosine c and sine s in Q15.
 static inline int32x4x2_t turned(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t s) {
@@ -42,38 +41,24 @@ void curta_rotate_half_split__neon(int32_t *y, const int32_t *cosine, const int3
 }
 
 /// Butterflies of 1 and 2 inside each of two vectors.
-static inline int32x4x2_t hadamard4(int32x4_t a, int32x4_t b) {
-  int32x4_t even = vtrn1q_s32(a, b), odd = vtrn2q_s32(a, b);
-  int32x4_t sum = vaddq_s32(even, odd), difference = vsubq_s32(even, odd);
-  const int64x2_t x = vreinterpretq_s64_s32(vtrn1q_s32(sum, difference));
-  const int64x2_t y = vreinterpretq_s64_s32(vtrn2q_s32(sum, difference));
-  even = vreinterpretq_s32_s64(vtrn1q_s64(x, y));
-  odd = vreinterpretq_s32_s64(vtrn2q_s64(x, y));
-  const int64x2_t s = vreinterpretq_s64_s32(vaddq_s32(even, odd));
-  const int64x2_t d = vreinterpretq_s64_s32(vsubq_s32(even, odd));
-  const int32x4x2_t result = {
-      {vreinterpretq_s32_s64(vtrn1q_s64(s, d)), vreinterpretq_s32_s64(vtrn2q_s64(s, d))}};
-  return result;
-}
-
-/// a + b and a - b in place.
-CURTA_NEON_INLINE void butterfly(int32x4_t *a, int32x4_t *b) {
-  const int32x4_t sum = vaddq_s32(*a, *b);
-  *b = vsubq_s32(*a, *b);
-  *a = sum;
+CURTA_NEON_INLINE void hadamard4(int32x4_t *a, int32x4_t *b) {
+  exchange_first(a, b);
+  butterfly(a, b);
+  exchange_first(a, b);
+  exchange_second(a, b);
+  butterfly(a, b);
+  exchange_second(a, b);
 }
 
 /// A transform of 4 * count numbers in registers; count is 2, 4 or 8, a constant.
 CURTA_NEON_INLINE void transform(int32_t *y, uint32_t count) {
   int32x4_t x[8];
   CURTA_UNROLL for (uint32_t i = 0; i < count; i += 2) {
-    const int32x4x2_t two = hadamard4(vld1q_s32(y + 4 * i), vld1q_s32(y + 4 * i + 4));
-    x[i] = two.val[0];
-    x[i + 1] = two.val[1];
+    x[i] = vld1q_s32(y + 4 * i);
+    x[i + 1] = vld1q_s32(y + 4 * i + 4);
+    hadamard4(&x[i], &x[i + 1]);
   }
-  CURTA_UNROLL for (uint32_t half = 1; half < count; half *= 2)
-      CURTA_UNROLL for (uint32_t i = 0; i < count; i++) if ((i & half) == 0)
-          butterfly(&x[i], &x[i + half]);
+  CURTA_UNROLL for (uint32_t half = 1; half < count; half *= 2) butterflies(x, count, half);
   CURTA_UNROLL for (uint32_t i = 0; i < count; i++) vst1q_s32(y + 4 * i, x[i]);
 }
 
@@ -83,10 +68,8 @@ static void two_stages(int32_t *y, uint32_t n, uint32_t part) {
     for (uint32_t j = i; j < i + part; j += 4) {
       int32x4_t x[4];
       CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) x[k] = vld1q_s32(y + j + k * part);
-      butterfly(&x[0], &x[1]);
-      butterfly(&x[2], &x[3]);
-      butterfly(&x[0], &x[2]);
-      butterfly(&x[1], &x[3]);
+      butterflies(x, 4, 1);
+      butterflies(x, 4, 2);
       CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) vst1q_s32(y + j + k * part, x[k]);
     }
 }

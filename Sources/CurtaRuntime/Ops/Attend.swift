@@ -133,16 +133,18 @@ extension OpWork {
     let width = Int(out.record.width) / heads
     let values = session.pointee.shared(session.pointee.scratch.attendValues, Int32.self)
     let exponents = session.pointee.shared(session.pointee.scratch.attendExponents, Int32.self)
+    let zeros = UnsafeMutableRawPointer(scratch.sums).assumingMemoryBound(to: Int32.self)
+    zeros.update(repeating: 0, count: width)
     for t in rows(4) {
       var least = exponents[t * heads]
       for h in 1..<max(heads, 1) { least = min(least, exponents[t * heads + h]) }
       for h in 0..<heads {
+        // round(x, shift) of x * 2^15 is added to 0.
         let shift = min(exponents[t * heads + h] &- least, 62)
-        let source = values + t * heads * width + h * width
         let target = scratch.wide + h * width
-        for i in 0..<width {
-          target[i] = Int32(truncatingIfNeeded: Fixed.round(Int64(source[i]), shift))
-        }
+        kernels.add_rescaled(
+          target, zeros, values + t * heads * width + h * width, UInt32(width), 1 << 15,
+          15 &+ shift)
       }
       let scale = curta_scale(m: 1 << 15, e: least &+ 15)
       quantizeRow(scratch.wide, scale, hadamard: op[8], to: out.codes, row: t)
