@@ -58,6 +58,10 @@ typedef struct {
   uint32_t starts[CHUNK]; // of each part, in corrections
   packed *packed;
   packed_tile *tiles;
+  // Of the panel after the packed one.
+  const uint8_t *next;
+  size_t next_row; // bytes from row to row
+  size_t next_bytes;
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -110,11 +114,9 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
       scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
   }
   const uint32_t blocks = c->parts ? c->ends[c->parts - 1] : 0;
-  // The next panel comes from memory while the tiles of this one run.
-  const size_t ahead = w->mask_starts ? blocks * block_bytes : (size_t)PANEL * w->row_bytes;
-  for (uint32_t r = 0; r < PANEL; r++)
-    for (size_t i = 0; i < blocks * block_bytes; i += 64)
-      _mm_prefetch((const char *)(row[r] + ahead + i), _MM_HINT_T1);
+  c->next_bytes = blocks * block_bytes;
+  c->next_row = w->mask_starts ? row_blocks * block_bytes : w->row_bytes;
+  c->next = row[0] + PANEL * c->next_row;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &c->packed->panel[b * 8];
@@ -144,6 +146,15 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
     const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
     store512(c->packed->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
   }
+}
+
+/// The next panel comes from memory while the tiles of this one run: with each tile the share of it
+/// that its tokens, from the i-th on, are of all. At once they would keep the panel itself waiting.
+static void fetch_next(const chunk *c, uint32_t i, uint32_t there, uint32_t tokens) {
+  const uint32_t end = (i + there) * PANEL / tokens;
+  for (uint32_t r = i * PANEL / tokens; r < end; r++)
+    for (size_t at = 0; at < c->next_bytes; at += 64)
+      __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
 }
 
 /// How sums meet scales: not at all, those that fit int16, any.
@@ -217,45 +228,58 @@ CURTA_AVX512_INLINE __m512i finish_wide(const curta_weight *w, __m512i upper, __
   return _mm512_inserti64x4(_mm512_castsi256_si512(y[0]), y[1], 1);
 }
 
-/// Brings the sums of the tokens from i on to where they go.
+CURTA_AVX512_INLINE __m512i mantissas(const curta_weight *w, uint32_t n, __mmask16 rows) {
+  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(rows, w->mantissas + n));
+}
+
+/// Brings the sums of the tokens from i on to where they go; they are overwritten.
 CURTA_AVX512 static void deliver(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
-                                 const __m512i *sums, const sink *to) {
+                                 __m512i *sums, const sink *to) {
   const curta_weight *w = c->w;
-  const __m512i m = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(to->rows, w->mantissas + n));
-  // A shift below 17 is 17 once the sum is shifted up, which is exact up to 2^(31 - up).
-  const int32_t up = w->shift < 17 ? 17 - (int32_t)w->shift : 0;
-  const __m128i more = _mm_cvtsi32_si128(up);
-  const __m128i less17 = _mm_cvtsi32_si128((int32_t)w->shift + up - 17);
-  const __m512i beyond = _mm512_set1_epi32((int32_t)(UINT32_MAX << (31 - up)));
-  int32_t *z = to->z + i * to->z_stride;
-  for (uint32_t k = 0; k < tokens; k++, z += to->z_stride) {
-    __m512i sum = sums[k];
-    if (to->upper) {
-      int32_t *at = to->upper[i + k];
-      __m512i upper = _mm512_srai_epi32(sum, 16);
-      sum = _mm512_and_si512(sum, _mm512_set1_epi32(0xFFFF));
+  const __mmask16 rows = to->rows;
+  const size_t z_stride = to->z_stride;
+  int32_t *const first = to->z + i * z_stride;
+  if (to->upper) {
+    for (uint32_t k = 0; k < tokens; k++) {
+      int32_t *z = first + k * z_stride, *at = to->upper[i + k];
+      __m512i upper = _mm512_srai_epi32(sums[k], 16);
+      __m512i lower = _mm512_and_si512(sums[k], _mm512_set1_epi32(0xFFFF));
       if (!to->first) {
         upper = _mm512_add_epi32(upper, load512(at));
-        sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
+        lower = _mm512_add_epi32(lower, _mm512_maskz_loadu_epi32(rows, z));
       }
       if (to->last)
-        sum = finish_wide(w, upper, sum, m);
+        lower = finish_wide(w, upper, lower, mantissas(w, n, rows));
       else
         store512(at, upper);
-    } else {
-      if (!to->first)
-        sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(to->rows, z));
-      if (to->last) {
-        // Of the sum and of its complement that which is not negative.
-        const __m512i digits = _mm512_xor_si512(sum, _mm512_srai_epi32(sum, 31));
-        sum = _mm512_test_epi32_mask(digits, beyond) == 0
-                  ? rescaled32(_mm512_sll_epi32(sum, more), m, less17)
-                  : finish_wide(w, _mm512_srai_epi32(sum, 16),
-                                _mm512_and_si512(sum, _mm512_set1_epi32(0xFFFF)), m);
-      }
+      _mm512_mask_storeu_epi32(z, rows, lower);
     }
-    _mm512_mask_storeu_epi32(z, to->rows, sum);
+    return;
   }
+  // Of the sums and of their complements that which is not negative.
+  __m512i digits = _mm512_setzero_si512();
+  for (uint32_t k = 0; k < tokens; k++) {
+    if (!to->first)
+      sums[k] = _mm512_add_epi32(sums[k], _mm512_maskz_loadu_epi32(rows, first + k * z_stride));
+    digits = _mm512_or_si512(digits, _mm512_xor_si512(sums[k], _mm512_srai_epi32(sums[k], 31)));
+  }
+  if (to->last) {
+    const __m512i m = mantissas(w, n, rows);
+    // A shift below 17 is 17 once the sum is shifted up, which is exact up to 2^(31 - up).
+    const int32_t up = w->shift < 17 ? 17 - (int32_t)w->shift : 0;
+    const __m128i more = _mm_cvtsi32_si128(up);
+    const __m128i less17 = _mm_cvtsi32_si128((int32_t)w->shift + up - 17);
+    const __m512i beyond = _mm512_set1_epi32((int32_t)(UINT32_MAX << (31 - up)));
+    if (_mm512_test_epi32_mask(digits, beyond) == 0)
+      for (uint32_t k = 0; k < tokens; k++)
+        sums[k] = rescaled32(_mm512_sll_epi32(sums[k], more), m, less17);
+    else
+      for (uint32_t k = 0; k < tokens; k++)
+        sums[k] = finish_wide(w, _mm512_srai_epi32(sums[k], 16),
+                              _mm512_and_si512(sums[k], _mm512_set1_epi32(0xFFFF)), m);
+  }
+  for (uint32_t k = 0; k < tokens; k++)
+    _mm512_mask_storeu_epi32(first + k * z_stride, rows, sums[k]);
 }
 
 /// A tile from the i-th token on of those that share the chunk; of its tokens so many are there.
@@ -396,6 +420,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
               (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
           for (uint32_t i = 0, there; i < tokens; i += there) {
             there = least(tokens - i, TILE);
+            fetch_next(&c, i, there, tokens);
             run[(there > 5) + (there > 8)](&c, n, i, there, &to);
           }
         }

@@ -1,0 +1,142 @@
+// Rows of activations to codes with AVX-512: transformed and measured, then quantized.
+// SPDX-License-Identifier: Apache-2.0
+//
+// As avx2_spread.c, with two vectors of sixteen for 32 numbers: each exchange of a digit of the lane
+// with that of the vector serves the next butterflies. Lane l of vector v has in the end v = i4 and
+// l = i3 i1 i0 i2.
+
+#include "../kernels.h"
+
+#if defined(__x86_64__)
+#include "../avx512.h"
+#include "spread.h"
+
+#define CURTA_SPREAD CURTA_AVX512_INLINE
+enum { LANES = 16 };
+
+/// Largest and least of what has been seen, or the largest of the absolute values of int16.
+typedef struct {
+  __m512i most, least, narrow;
+} range;
+
+CURTA_AVX512_INLINE range nothing_seen(void) {
+  const __m512i zero = _mm512_setzero_si512();
+  return (range){zero, zero, zero};
+}
+
+CURTA_AVX512_INLINE void extend(range *r, __m512i x) {
+  r->most = _mm512_max_epi32(r->most, x);
+  r->least = _mm512_min_epi32(r->least, x);
+}
+
+CURTA_AVX512_INLINE void measure(const int16_t *y, range *r) {
+  r->narrow = _mm512_max_epi16(r->narrow, _mm512_abs_epi16(load512(y)));
+}
+
+/// The butterfly of two vectors.
+CURTA_AVX512_INLINE void butterfly(__m512i *x, __m512i *y) {
+  const __m512i sum = _mm512_add_epi32(*x, *y);
+  *y = _mm512_sub_epi32(*x, *y);
+  *x = sum;
+}
+
+CURTA_AVX512_INLINE void transform(const int16_t *y, int32_t *wide, uint32_t block, range *r) {
+  const __m512i v = load512(y);
+  const __m512i a = _mm512_madd_epi16(v, _mm512_set1_epi16(1));
+  const __m512i b = _mm512_madd_epi16(v, _mm512_set1_epi32((int32_t)0xFFFF0001));
+  __m512i x = _mm512_unpacklo_epi32(a, b), z = _mm512_unpackhi_epi32(a, b); // i2
+  if (block >= 8)
+    butterfly(&x, &z);
+  const __m512i low = _mm512_unpacklo_epi32(x, z); // i1
+  z = _mm512_unpackhi_epi32(x, z);
+  x = low;
+  if (block >= 4)
+    butterfly(&x, &z);
+  const __m512i even = _mm512_shuffle_i64x2(x, z, 0x88); // i3
+  z = _mm512_shuffle_i64x2(x, z, 0xDD);
+  x = even;
+  if (block >= 16)
+    butterfly(&x, &z);
+  const __m512i first = _mm512_shuffle_i64x2(x, z, 0x88); // i4
+  z = _mm512_shuffle_i64x2(x, z, 0xDD);
+  x = first;
+  if (block >= 32)
+    butterfly(&x, &z);
+  if (block <= 32) {
+    extend(r, x);
+    extend(r, z);
+  }
+  store512(wide, x);
+  store512(wide + 16, z);
+}
+
+CURTA_AVX512_INLINE void join(int32_t *const *at, uint32_t block, range *r) {
+  const uint32_t count = block == 64 ? 4 : 8; // a block of 64 is four vectors
+  __m512i x[8];
+  CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) x[k] = load512(at[k < count ? k : 0]);
+  CURTA_UNROLL for (uint32_t k = 0; k < 8; k += 2) butterfly(&x[k], &x[k + 1]);
+  if (block >= 128)
+    CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) if ((k & 2) == 0) butterfly(&x[k], &x[k + 2]);
+  if (block == 256)
+    CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) butterfly(&x[k], &x[k + 4]);
+  CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) if (k < count) {
+    extend(r, x[k]);
+    store512(at[k], x[k]);
+  }
+}
+
+CURTA_AVX512_INLINE uint64_t ends_of(const range *r) {
+  const __m512i odd = _mm512_srli_epi32(r->narrow, 16);
+  const __m512i even = _mm512_and_si512(r->narrow, _mm512_set1_epi32(0xFFFF));
+  const __m512i most = _mm512_max_epi32(r->most, _mm512_max_epi32(odd, even));
+  const uint32_t above = (uint32_t)_mm512_reduce_max_epi32(most);
+  return above | (uint64_t)(uint32_t)-_mm512_reduce_min_epi32(r->least) << 32;
+}
+
+/// What a row is quantized with: see avx2_spread.c.
+typedef struct {
+  __m512i half_s, up, factor, round, order;
+  __m128i s;
+} scaling;
+
+CURTA_AVX512_INLINE scaling scaling_by(const spreading *by, int is_wide) {
+  const int doubles = by->r < 1 << 15;
+  // Packed words are in the order i3 i1 i4 i0 i2.
+  const __m512i turned =
+      _mm512_set_epi16(31, 29, 23, 21, 30, 28, 22, 20, 15, 13, 7, 5, 14, 12, 6, 4, 27, 25, 19, 17,
+                       26, 24, 18, 16, 11, 9, 3, 1, 10, 8, 2, 0);
+  (void)is_wide;
+  return (scaling){.half_s = _mm512_set1_epi32(by->s ? 1 << (by->s - 1) : 0),
+                   .up = _mm512_set1_epi16((int16_t)(1 << by->up)),
+                   .factor = _mm512_set1_epi16((int16_t)(uint16_t)(by->r << doubles)),
+                   .round = _mm512_set1_epi16((int16_t)(256 >> doubles)),
+                   .order = turned,
+                   .s = _mm_cvtsi32_si128((int32_t)by->s)};
+}
+
+/// round(x, s) of sixteen numbers.
+CURTA_AVX512_INLINE __m512i rounded(const int32_t *x, const scaling *by) {
+  return _mm512_sra_epi32(_mm512_add_epi32(load512(x), by->half_s), by->s);
+}
+
+CURTA_AVX512_INLINE void store_codes(const int16_t *y, const int32_t *wide, int is_wide,
+                                     const scaling *by, int8_t *q) {
+  __m512i x;
+  if (is_wide)
+    x = _mm512_permutexvar_epi16(
+        by->order, _mm512_packs_epi32(rounded(wide, by), rounded(wide + 16, by)));
+  else
+    x = load512(y);
+  x = _mm512_mullo_epi16(x, by->up);
+  x = _mm512_add_epi16(_mm512_mulhi_epi16(x, by->factor), x);
+  store256(q, _mm512_cvtepi16_epi8(_mm512_mulhrs_epi16(x, by->round)));
+}
+
+#include "spread_row.h"
+
+CURTA_AVX512 uint32_t curta_spread__avx512vnni(int16_t *y, uint32_t n, uint32_t block,
+                                               int32_t *wide, int8_t *q) {
+  return spread_row(y, n, block, wide, q);
+}
+
+#endif
