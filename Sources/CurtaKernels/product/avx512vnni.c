@@ -1,9 +1,11 @@
-// Products of grid tensors with AVX-512 VNNI for many tokens: panels of 16 rows by 12 tokens.
+// Products of grid tensors with AVX-512 VNNI for many tokens: two panels of 16 rows by 12 tokens, by
+// 6 where sums meet scales.
 // SPDX-License-Identifier: Apache-2.0
 //
 // A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
 // rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
-// codes of a token. Packing costs one pass over the weights for every CURTA_PRODUCT_TOKENS tokens.
+// codes of a token, which serves two panels: loads would bind one. Packing costs one pass over the
+// weights for every CURTA_PRODUCT_TOKENS tokens.
 //
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
 // -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
@@ -27,11 +29,19 @@ enum {
   WIDE_SLAB = 4,
 };
 
-/// What is packed, in the caller's memory, tokens after it.
+/// A panel of a chunk.
 typedef struct {
-  uint8_t panel[CHUNK * 8][PANEL * 4];           // [4 columns][row][4]
-  int32_t scales[CHUNK][PANEL];                  // of each part
-  int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL]; // upper parts of wide sums
+  uint8_t codes[CHUNK * 8][PANEL * 4]; // [4 columns][row][4]
+  int32_t scales[CHUNK][PANEL];        // of each part
+} packed_panel;
+
+/// What is packed, in the caller's memory, tokens after it.
+typedef union {
+  packed_panel panels[2];
+  struct {
+    packed_panel panel;
+    int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL]; // upper parts of wide sums
+  } wide;
 } packed;
 
 /// A tile of tokens in it.
@@ -56,7 +66,6 @@ typedef struct {
   uint32_t groups[CHUNK]; // that each part is in
   uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
   uint32_t starts[CHUNK]; // of each part, in corrections
-  packed *packed;
   packed_tile *tiles;
   // Of the panel after the packed one.
   const uint8_t *next;
@@ -92,7 +101,8 @@ static uint32_t choose_blocks(chunk *c, uint32_t n) {
 }
 
 /// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
-CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
+CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32_t n,
+                              uint32_t end) {
   const curta_weight *w = c->w;
   const size_t block_bytes = nibbles ? 16 : 32;
   const uint8_t *row[PANEL], *scales[PANEL];
@@ -119,7 +129,7 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
   c->next = row[0] + PANEL * c->next_row;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < blocks; b++) {
-    uint8_t(*out)[PANEL * 4] = &c->packed->panel[b * 8];
+    uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
     __m512i x[4];
     if (nibbles) {
       transpose(row, (size_t)b * 16, 16, x);
@@ -144,15 +154,16 @@ CURTA_AVX512 static void pack(chunk *c, int nibbles, uint32_t n, uint32_t end) {
     if (g % 16 == 0 && (part == 0 || c->groups[part] != c->groups[part - 1]))
       transpose(scales, g, c->groups[c->parts - 1] - c->groups[part] + 1, x);
     const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
-    store512(c->packed->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
+    store512(panel->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
   }
 }
 
-/// The next panel comes from memory while the tiles of this one run: with each tile the share of it
-/// that its tokens, from the i-th on, are of all. At once they would keep the panel itself waiting.
-static void fetch_next(const chunk *c, uint32_t i, uint32_t there, uint32_t tokens) {
-  const uint32_t end = (i + there) * PANEL / tokens;
-  for (uint32_t r = i * PANEL / tokens; r < end; r++)
+/// The next panels come from memory while the tiles of these run: with each tile the share of them
+/// that its tokens, from the i-th on, are of all. At once they would keep these waiting.
+static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there,
+                       uint32_t tokens) {
+  const uint32_t end = (i + there) * rows / tokens;
+  for (uint32_t r = i * rows / tokens; r < end; r++)
     for (size_t at = 0; at < c->next_bytes; at += 64)
       __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
 }
@@ -160,41 +171,44 @@ static void fetch_next(const chunk *c, uint32_t i, uint32_t there, uint32_t toke
 /// How sums meet scales: not at all, those that fit int16, any.
 enum scaling { NONE, HALVES, WHOLE };
 
-/// Adds the chunk's products with `tokens` tokens to sums[token]; what is not there is not looked
-/// at afterwards.
-CURTA_AVX512_INLINE void tile(const chunk *c, uint32_t i, uint32_t tokens, enum scaling scaling,
+/// Adds the chunk's products of `panels` panels with `tokens` tokens to sums[panel * tokens + token];
+/// what is not there is not looked at afterwards.
+CURTA_AVX512_INLINE void tile(const chunk *c, const packed_panel *panel, uint32_t i,
+                              uint32_t panels, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
   const packed_tile *of = &c->tiles[i / TILE];
-  const int32_t *first = of->q[0];
-  const uint8_t *panel = c->packed->panel[0];
-  const int32_t(*corrections)[CHUNK] = of->corrections;
+  const int32_t *first = of->q[0] + i % TILE;
+  const int32_t(*corrections)[CHUNK] = of->corrections + i % TILE;
   uint32_t b = 0;
   for (uint32_t g = 0; g < c->parts; g++) {
-    __m512i lanes[TILE];
+    __m512i lanes[2 * TILE];
     const size_t start = c->starts[g];
     CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
-      lanes[t] = spread32(&corrections[t][start]);
-      if (scaling == NONE)
-        lanes[t] = _mm512_add_epi32(lanes[t], sums[t]);
+      const __m512i begin = spread32(&corrections[t][start]);
+      CURTA_UNROLL for (uint32_t k = t; k < panels * tokens; k += tokens) lanes[k] =
+          scaling == NONE ? _mm512_add_epi32(begin, sums[k]) : begin;
     }
-    for (const uint32_t end = c->ends[g]; b < end; b++, panel += 8 * 64) {
+    for (const uint32_t end = c->ends[g]; b < end; b++) {
       const int32_t *q = first + (size_t)c->places[b] * (8 * TILE);
-      CURTA_UNROLL for (int j = 0; j < 8; j++) {
-        const __m512i u = load512(panel + 64 * j);
-        CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t] =
-            _mm512_dpbusd_epi32(lanes[t], u, spread32(q + TILE * j + t));
+      CURTA_UNROLL for (uint32_t j = 0; j < 8; j++) {
+        __m512i u[2];
+        CURTA_UNROLL for (uint32_t p = 0; p < panels; p++) u[p] =
+            load512(panel[p].codes[8 * b + j]);
+        CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
+          const __m512i own = spread32(q + TILE * j + t);
+          CURTA_UNROLL for (uint32_t p = 0; p < panels; p++) lanes[p * tokens + t] =
+              _mm512_dpbusd_epi32(lanes[p * tokens + t], u[p], own);
+        }
       }
     }
-    if (scaling == HALVES) {
-      const __m512i scale = load512(c->packed->scales[g]);
-      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
-          _mm512_dpwssd_epi32(sums[t], lanes[t], scale);
-    } else if (scaling == WHOLE) {
-      const __m512i scale = load512(c->packed->scales[g]);
-      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] =
-          _mm512_add_epi32(sums[t], _mm512_mullo_epi32(lanes[t], scale));
-    } else {
-      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) sums[t] = lanes[t];
+    CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) {
+      const __m512i scale = load512(panel[k / tokens].scales[g]);
+      if (scaling == HALVES)
+        sums[k] = _mm512_dpwssd_epi32(sums[k], lanes[k], scale);
+      else if (scaling == WHOLE)
+        sums[k] = _mm512_add_epi32(sums[k], _mm512_mullo_epi32(lanes[k], scale));
+      else
+        sums[k] = lanes[k];
     }
   }
 }
@@ -283,34 +297,50 @@ CURTA_AVX512 static void deliver(const chunk *c, uint32_t n, uint32_t i, uint32_
 }
 
 /// A tile from the i-th token on of those that share the chunk; of its tokens so many are there.
-CURTA_AVX512_INLINE void run_tile(const chunk *c, uint32_t n, uint32_t i, uint32_t tokens,
-                                  uint32_t there, enum scaling scaling, const sink *to) {
-  __m512i sums[TILE];
-  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) sums[k] = _mm512_setzero_si512();
-  tile(c, i, tokens, scaling, sums);
-  __m512i copy[TILE]; // what has an address is not kept in registers
-  CURTA_UNROLL for (uint32_t k = 0; k < tokens; k++) copy[k] = sums[k];
+CURTA_AVX512_INLINE void run_tile(const chunk *c, const packed_panel *panel, uint32_t n, uint32_t i,
+                                  uint32_t panels, uint32_t tokens, uint32_t there,
+                                  enum scaling scaling, const sink *to) {
+  __m512i sums[2 * TILE];
+  CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) sums[k] = _mm512_setzero_si512();
+  tile(c, panel, i, panels, tokens, scaling, sums);
+  __m512i copy[2 * TILE]; // what has an address is not kept in registers
+  CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) copy[k] = sums[k];
   deliver(c, n, i, there, copy, to);
+  if (panels == 2)
+    deliver(c, n + PANEL, i, there, copy + tokens, to + 1);
 }
 
-typedef void some_tokens(const chunk *c, uint32_t n, uint32_t i, uint32_t there, const sink *to);
+typedef void some_tokens(const chunk *c, const packed_panel *panel, uint32_t n, uint32_t i,
+                         uint32_t there, const sink *to);
 
-#define TILE_OF(name, tokens, scaling)                                                             \
-  CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t i, uint32_t there,            \
-                                const sink *to) {                                                  \
-    run_tile(c, n, i, tokens, there, scaling, to);                                                 \
+#define TILE_OF(name, panels, tokens, scaling)                                                     \
+  CURTA_AVX512 static void name(const chunk *c, const packed_panel *panel, uint32_t n, uint32_t i, \
+                                uint32_t there, const sink *to) {                                  \
+    run_tile(c, panel, n, i, panels, tokens, there, scaling, to);                                  \
   }
 // VPDPBUSD takes five cycles, two begin in each: fewer than ten tokens cost little less than ten,
 // so that what twelves leave is one tile: 5 of 65, 197 and 257, 8 of 128.
-TILE_OF(none_12, 12, NONE)
-TILE_OF(none_8, 8, NONE)
-TILE_OF(none_5, 5, NONE)
-TILE_OF(halves_12, 12, HALVES)
-TILE_OF(halves_8, 8, HALVES)
-TILE_OF(halves_5, 5, HALVES)
-TILE_OF(whole_12, 12, WHOLE)
-TILE_OF(whole_8, 8, WHOLE)
-TILE_OF(whole_5, 5, WHOLE)
+TILE_OF(none_12, 1, 12, NONE)
+TILE_OF(none_8, 1, 8, NONE)
+TILE_OF(none_5, 1, 5, NONE)
+TILE_OF(halves_12, 1, 12, HALVES)
+TILE_OF(halves_8, 1, 8, HALVES)
+TILE_OF(halves_5, 1, 5, HALVES)
+TILE_OF(whole_12, 1, 12, WHOLE)
+TILE_OF(whole_8, 1, 8, WHOLE)
+TILE_OF(whole_5, 1, 5, WHOLE)
+TILE_OF(none_2_12, 2, 12, NONE)
+TILE_OF(none_2_5, 2, 5, NONE)
+TILE_OF(halves_2_6, 2, 6, HALVES)
+TILE_OF(whole_2_6, 2, 6, WHOLE)
+
+/// The tile of two panels for so many tokens that are left, or as many of them as it takes.
+static some_tokens *tile_of_two(enum scaling scaling, uint32_t *there) {
+  if (scaling == NONE)
+    return *there <= 5 ? none_2_5 : none_2_12;
+  *there = least(*there, 6);
+  return scaling == HALVES ? halves_2_6 : whole_2_6;
+}
 
 /// Packs up to four tokens; the last one is repeated.
 CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens) {
@@ -400,10 +430,11 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : SLAB * PANEL;
   static some_tokens *const tiles[3][3] = {
       {none_5, none_8, none_12}, {halves_5, halves_8, halves_12}, {whole_5, whole_8, whole_12}};
-  some_tokens *const *run = tiles[!scaled ? NONE : nibbles ? HALVES : WHOLE];
+  const enum scaling scaling = !scaled ? NONE : nibbles ? HALVES : WHOLE;
+  packed *room = scratch;
+  packed_panel *panels = room->panels;
   chunk c;
-  c.packed = scratch;
-  c.tiles = (packed_tile *)(void *)(c.packed + 1);
+  c.tiles = (packed_tile *)(void *)(room + 1);
   c.w = w;
   c.x = x;
   for (uint32_t slab = n0, slab_end; slab < n1; slab = slab_end) {
@@ -413,15 +444,24 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
       for (uint32_t b = 0; b < blocks; b += CHUNK) {
         begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
         for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
-          rows = least(slab_end - n, PANEL - n % PANEL * masked);
-          pack(&c, nibbles, n, n + rows);
-          const sink to = {
-              z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : c.packed->uppers[panel],
-              (__mmask16)((1u << rows) - 1),       b == 0,   b + CHUNK >= blocks};
+          const int two = narrow && !masked && slab_end - n > PANEL;
+          rows = least(slab_end - n, two ? 2 * PANEL : PANEL - n % PANEL * masked);
+          const uint32_t more = two ? rows - PANEL : 0;
+          pack(&c, panels, nibbles, n, n + rows - more);
+          if (two)
+            pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
+          sink to[2] = {{z + (size_t)t * z_stride + (n - n0), z_stride,
+                         narrow ? 0 : room->wide.uppers[panel],
+                         (__mmask16)((1u << (rows - more)) - 1), b == 0, b + CHUNK >= blocks}};
+          to[1] = to[0];
+          to[1].z += PANEL;
+          to[1].rows = (__mmask16)((1u << more) - 1);
           for (uint32_t i = 0, there; i < tokens; i += there) {
             there = least(tokens - i, TILE);
-            fetch_next(&c, i, there, tokens);
-            run[(there > 5) + (there > 8)](&c, n, i, there, &to);
+            some_tokens *run = two ? tile_of_two(scaling, &there)
+                                   : tiles[scaling][(there > 5) + (there > 8)];
+            fetch_next(&c, two ? 2 * PANEL : PANEL, i, there, tokens);
+            run(&c, panels, n, i, there, to);
           }
         }
       }
