@@ -198,6 +198,7 @@ void bench_spread(const curta_kernels *set) {
   ELEMENTS("spread", set->spread(y, N, 0, wide, q));
   ELEMENTS("spread hadamard=128", set->spread(y, N, 128, wide, q));
   BENCH(set, "spread n=32 hadamard=32", "Gelement/s", 32, set->spread(y, 32, 32, wide, q));
+  BENCH(set, "spread n=64 hadamard=64", "Gelement/s", 64, set->spread(y, 64, 64, wide, q));
 }
 
 void check_block_sums(const curta_kernels *set) {

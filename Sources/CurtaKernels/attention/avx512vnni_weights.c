@@ -4,6 +4,7 @@
 #include "../kernels.h"
 
 #if defined(__x86_64__)
+#include "../arithmetic.h"
 #include "../avx512.h"
 
 /// The lanes of `left` elements, up to 16.
@@ -182,6 +183,30 @@ CURTA_AVX512 void curta_narrow_weights__avx512vnni(const uint32_t *u, const curt
     some_narrowed(u + j, v + j, 0xFFFF, from, base, c + j);
   if (j < n)
     some_narrowed(u + j, v + j, lanes_of(n - j), from, base, c + j);
+}
+
+CURTA_AVX512 uint32_t curta_scaled_sums__avx512vnni(const int64_t *o, uint32_t n, uint32_t r,
+                                                    int32_t *y) {
+  __m512i any = _mm512_setzero_si512();
+  uint32_t i = 0;
+  for (; n - i >= 8; i += 8)
+    any = _mm512_or_si512(any, _mm512_abs_epi64(load512(o + i)));
+  const __mmask8 rest = (__mmask8)((1u << (n - i)) - 1);
+  any = _mm512_or_si512(any, _mm512_abs_epi64(_mm512_maskz_loadu_epi64(rest, o + i)));
+  const uint32_t bits = curta_bits((uint64_t)_mm512_reduce_or_epi64(any));
+  const uint32_t s = bits > 15 ? bits - 15 : 0;
+  const __m512i bit = _mm512_set1_epi64(s ? (int64_t)1 << (s - 1) : 0);
+  const __m128i shift = _mm_cvtsi32_si128((int32_t)s);
+  const __m256i most = _mm256_set1_epi32(32767), least = _mm256_set1_epi32(-32767);
+  for (i = 0; i < n; i += 8) {
+    const __mmask8 there = n - i >= 8 ? 0xFF : rest;
+    const __m512i x = _mm512_add_epi64(_mm512_maskz_loadu_epi64(there, o + i), bit);
+    const __m256i z = _mm512_cvtepi64_epi32(_mm512_sra_epi64(x, shift)); // abs <= 2^15
+    const __m256i cut = _mm256_max_epi32(_mm256_min_epi32(z, most), least);
+    const __m256i scaled = _mm256_mullo_epi32(cut, _mm256_set1_epi32((int32_t)r));
+    _mm256_mask_storeu_epi32(y + i, there, scaled);
+  }
+  return s;
 }
 
 #endif

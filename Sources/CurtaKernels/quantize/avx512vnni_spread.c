@@ -40,34 +40,38 @@ CURTA_AVX512_INLINE void butterfly(__m512i *x, __m512i *y) {
   *x = sum;
 }
 
-CURTA_AVX512_INLINE void transform(const int16_t *y, int32_t *wide, uint32_t block, range *r) {
+/// Hadamards of `block` of 32 numbers, up to all.
+CURTA_AVX512_INLINE void transformed(const int16_t *y, uint32_t block, __m512i *x) {
   const __m512i v = load512(y);
   const __m512i a = _mm512_madd_epi16(v, _mm512_set1_epi16(1));
   const __m512i b = _mm512_madd_epi16(v, _mm512_set1_epi32((int32_t)0xFFFF0001));
-  __m512i x = _mm512_unpacklo_epi32(a, b), z = _mm512_unpackhi_epi32(a, b); // i2
+  __m512i z[2];
+  z[0] = _mm512_unpacklo_epi32(a, b); // i2 is that of the vector
+  z[1] = _mm512_unpackhi_epi32(a, b);
   if (block >= 8)
-    butterfly(&x, &z);
-  const __m512i low = _mm512_unpacklo_epi32(x, z); // i1
-  z = _mm512_unpackhi_epi32(x, z);
-  x = low;
+    butterfly(&z[0], &z[1]);
+  x[0] = _mm512_unpacklo_epi32(z[0], z[1]); // i1
+  x[1] = _mm512_unpackhi_epi32(z[0], z[1]);
   if (block >= 4)
-    butterfly(&x, &z);
-  const __m512i even = _mm512_shuffle_i64x2(x, z, 0x88); // i3
-  z = _mm512_shuffle_i64x2(x, z, 0xDD);
-  x = even;
+    butterfly(&x[0], &x[1]);
+  z[0] = _mm512_shuffle_i64x2(x[0], x[1], 0x88); // i3
+  z[1] = _mm512_shuffle_i64x2(x[0], x[1], 0xDD);
   if (block >= 16)
-    butterfly(&x, &z);
-  const __m512i first = _mm512_shuffle_i64x2(x, z, 0x88); // i4
-  z = _mm512_shuffle_i64x2(x, z, 0xDD);
-  x = first;
+    butterfly(&z[0], &z[1]);
+  x[0] = _mm512_shuffle_i64x2(z[0], z[1], 0x88); // i4
+  x[1] = _mm512_shuffle_i64x2(z[0], z[1], 0xDD);
   if (block >= 32)
-    butterfly(&x, &z);
-  if (block <= 32) {
-    extend(r, x);
-    extend(r, z);
+    butterfly(&x[0], &x[1]);
+}
+
+CURTA_AVX512_INLINE void transform(const int16_t *y, int32_t *wide, uint32_t block, range *r) {
+  __m512i x[2];
+  transformed(y, block, x);
+  CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
+    if (block <= 32)
+      extend(r, x[i]);
+    store512(wide + 16 * i, x[i]);
   }
-  store512(wide, x);
-  store512(wide + 16, z);
 }
 
 CURTA_AVX512_INLINE void join(int32_t *const *at, uint32_t block, range *r) {
@@ -85,12 +89,19 @@ CURTA_AVX512_INLINE void join(int32_t *const *at, uint32_t block, range *r) {
   }
 }
 
+CURTA_AVX512_INLINE __m256i upper_half(__m512i x) { return _mm512_extracti64x4_epi64(x, 1); }
+
 CURTA_AVX512_INLINE uint64_t ends_of(const range *r) {
   const __m512i odd = _mm512_srli_epi32(r->narrow, 16);
   const __m512i even = _mm512_and_si512(r->narrow, _mm512_set1_epi32(0xFFFF));
-  const __m512i most = _mm512_max_epi32(r->most, _mm512_max_epi32(odd, even));
-  const uint32_t above = (uint32_t)_mm512_reduce_max_epi32(most);
-  return above | (uint64_t)(uint32_t)-_mm512_reduce_min_epi32(r->least) << 32;
+  const __m512i above = _mm512_max_epi32(r->most, _mm512_max_epi32(odd, even));
+  const __m512i below = _mm512_sub_epi32(_mm512_setzero_si512(), r->least);
+  const __m256i most = _mm256_max_epi32(_mm512_castsi512_si256(above), upper_half(above));
+  const __m256i least = _mm256_max_epi32(_mm512_castsi512_si256(below), upper_half(below));
+  const __m256i low = _mm256_unpacklo_epi32(most, least);
+  const __m256i both = _mm256_max_epi32(low, _mm256_unpackhi_epi32(most, least));
+  const __m128i half = _mm_max_epi32(low128(both), high128(both));
+  return (uint64_t)_mm_cvtsi128_si64(_mm_max_epi32(half, _mm_unpackhi_epi64(half, half)));
 }
 
 /// What a row is quantized with: see avx2_spread.c.
@@ -114,28 +125,54 @@ CURTA_AVX512_INLINE scaling scaling_by(const spreading *by, int is_wide) {
                    .s = _mm_cvtsi32_si128((int32_t)by->s)};
 }
 
-/// round(x, s) of sixteen numbers.
-CURTA_AVX512_INLINE __m512i rounded(const int32_t *x, const scaling *by) {
-  return _mm512_sra_epi32(_mm512_add_epi32(load512(x), by->half_s), by->s);
+/// The codes of 32 numbers.
+CURTA_AVX512_INLINE __m256i codes_of(__m512i y, const scaling *by) {
+  y = _mm512_mullo_epi16(y, by->up);
+  y = _mm512_add_epi16(_mm512_mulhi_epi16(y, by->factor), y);
+  return _mm512_cvtepi16_epi8(_mm512_mulhrs_epi16(y, by->round));
+}
+
+/// round(x, s) of 32 numbers in the order of `transformed`, as words in their own.
+CURTA_AVX512_INLINE __m512i narrowed(__m512i x, __m512i z, const scaling *by) {
+  const __m512i a = _mm512_sra_epi32(_mm512_add_epi32(x, by->half_s), by->s);
+  const __m512i b = _mm512_sra_epi32(_mm512_add_epi32(z, by->half_s), by->s);
+  return _mm512_permutexvar_epi16(by->order, _mm512_packs_epi32(a, b));
 }
 
 CURTA_AVX512_INLINE void store_codes(const int16_t *y, const int32_t *wide, int is_wide,
                                      const scaling *by, int8_t *q) {
-  __m512i x;
-  if (is_wide)
-    x = _mm512_permutexvar_epi16(
-        by->order, _mm512_packs_epi32(rounded(wide, by), rounded(wide + 16, by)));
-  else
-    x = load512(y);
-  x = _mm512_mullo_epi16(x, by->up);
-  x = _mm512_add_epi16(_mm512_mulhi_epi16(x, by->factor), x);
-  store256(q, _mm512_cvtepi16_epi8(_mm512_mulhrs_epi16(x, by->round)));
+  const __m512i x = is_wide ? narrowed(load512(wide), load512(wide + 16), by) : load512(y);
+  store256(q, codes_of(x, by));
 }
 
 #include "spread_row.h"
 
+/// A row of one block of 32 or 64, as heads have, in registers; n is a constant.
+CURTA_AVX512_INLINE uint32_t spread_head(const int16_t *y, uint32_t n, int8_t *q) {
+  __m512i x[4];
+  range r = nothing_seen();
+  CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++) transformed(y + 32 * i, 32, x + 2 * i);
+  CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
+    if (n == 64) {
+      butterfly(&x[i], &x[i + 2]);
+      extend(&r, x[i + 2]);
+    }
+    extend(&r, x[i]);
+  }
+  const uint64_t ends = ends_of(&r);
+  const spreading by = spreading_of((int32_t)(uint32_t)ends, (int32_t)(ends >> 32));
+  const scaling scale = scaling_by(&by, 1);
+  CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++)
+      store256(q + 32 * i, codes_of(narrowed(x[2 * i], x[2 * i + 1], &scale), &scale));
+  return by.most | by.s << 16;
+}
+
 CURTA_AVX512 uint32_t curta_spread__avx512vnni(int16_t *y, uint32_t n, uint32_t block,
                                                int32_t *wide, int8_t *q) {
+  if (n == 64 && block == 64)
+    return spread_head(y, 64, q);
+  if (n == 32 && block == 32)
+    return spread_head(y, 32, q);
   return spread_row(y, n, block, wide, q);
 }
 
