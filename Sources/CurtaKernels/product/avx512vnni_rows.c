@@ -22,6 +22,8 @@ enum {
   BYTES = 6144,        // codes in a chunk at most: 48 spans of nibbles, 96 of bytes
   SCALED_BYTES = 4096, // the same of bytes with scales
   SUMS = 192,          // groups in a chunk at most
+  ROWS = 4,            // whose sums are added up together
+  SHORT = 32,          // blocks: rows that share what is read of the token
 };
 
 /// A chunk of the columns of one token.
@@ -77,16 +79,19 @@ CURTA_AVX512_INLINE __m512i scales_of(const uint8_t *scales, uint32_t g, uint32_
   return _mm512_set1_epi64((int64_t)few);
 }
 
-/// Sum of scale * (sum of q) over the groups of the chunk, in lanes.
-CURTA_AVX512_INLINE __m512i group_sums(const chunk *c, const uint8_t *scales) {
-  __m512i lanes = _mm512_setzero_si512();
+/// Sums of scale * (sum of q) over the groups of the chunk, in lanes, of each row.
+CURTA_AVX512_INLINE void group_sums(const chunk *c, const uint8_t *const *scales,
+                                    uint32_t together, __m512i *lanes) {
+  CURTA_UNROLL for (uint32_t r = 0; r < together; r++) lanes[r] = _mm512_setzero_si512();
   for (uint32_t g = 0; g < c->groups; g += 32) {
     const uint32_t left = least(c->groups - g, 32);
     const __mmask32 there = left == 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
-    const __m512i s = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(there, scales + g));
-    lanes = _mm512_add_epi32(lanes, _mm512_madd_epi16(s, load512(c->sums + g)));
+    const __m512i sums = load512(c->sums + g);
+    CURTA_UNROLL for (uint32_t r = 0; r < together; r++) {
+      const __m256i s = _mm256_maskz_loadu_epi8(there, scales[r] + g);
+      lanes[r] = _mm512_add_epi32(lanes[r], _mm512_madd_epi16(_mm512_cvtepu8_epi16(s), sums));
+    }
   }
-  return lanes;
 }
 
 /// The products of a span of nibbles with the codes `low` and `high`, added to lanes.
@@ -143,66 +148,77 @@ CURTA_AVX512_INLINE void add_up(const __m512i *lanes, int wide, int64_t *totals)
   store256(totals, _mm256_cvtepi32_epi64(_mm_add_epi32(low128(both), high128(both))));
 }
 
-/// Sums of scale * code * q of the chunk for one to four rows. Constants: nibbles, pattern.
-CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t rows,
-                             enum pattern pattern, int64_t *totals) {
+/// Sums of scale * code * q of the chunk, and of scale * (sum of q), in lanes, for `together` rows
+/// from the n-th on, at most `last`: beyond it the last again. Constants: together, nibbles, pattern.
+CURTA_AVX512_INLINE void sums_of_rows(const chunk *c, uint32_t n, uint32_t last, uint32_t together,
+                                      int nibbles, enum pattern pattern, __m512i *lanes,
+                                      __m512i *biases) {
   const curta_weight *w = c->w;
-  const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes + c->first;
-  const uint8_t *scales = pattern ? w->group_scales + (size_t)n * w->groups + c->group : 0;
   // Groups in two spans, or spans in a group.
   const int per_pair = !pattern || pattern == ONE ? 0 : pattern == FOUR ? 8 : 4;
   const uint32_t spans_of = w->groups == 1 ? UINT32_MAX : w->group_blocks / (nibbles ? 4 : 2);
-  __m512i lanes[4];
-  for (uint32_t r = 0; r < 4; r++)
+  const uint8_t *row[ROWS], *scales[ROWS];
+  CURTA_UNROLL for (uint32_t r = 0; r < together; r++) {
+    const size_t at = least(n + r, last);
+    row[r] = (const uint8_t *)w->codes + at * w->row_bytes + c->first;
+    scales[r] = pattern ? w->group_scales + at * w->groups + c->group : 0;
     lanes[r] = _mm512_setzero_si512();
-  for (uint32_t r = 0; r < rows; r++) {
-    __m512i sum = _mm512_setzero_si512();
-    const uint8_t *from = row + (size_t)r * w->row_bytes;
-    const uint8_t *s = pattern ? scales + (size_t)r * w->groups : 0;
-    uint32_t g = 0, in_group = 0;
-    for (uint32_t i = 0, at = 0; at < c->bytes; i += 2, at += 128, from += 128) {
-      const uint32_t left = c->bytes - at;
-      fetch_ahead(from);
-      fetch_ahead(from + 64);
-      uint32_t g1 = g;
-      if (pattern == ONE) {
-        const uint32_t ends = ++in_group == spans_of;
-        in_group = ends ? 0 : in_group;
-        g1 += ends;
-      }
-      // Of nibbles the low and the high codes of both spans, of bytes the codes of both.
-      const int8_t *codes = c->q + (size_t)i * (nibbles ? 128 : 64);
-      const __m512i q[4] = {load512(codes), load512(codes + 64),
-                            load512(codes + (nibbles ? 128 : 64)),
-                            load512(codes + (nibbles ? 192 : 64))};
+  }
+  uint32_t g = 0, in_group = 0;
+  const int8_t *codes = c->q;
+  for (uint32_t at = 0; at < c->bytes; at += 128) {
+    const uint32_t left = c->bytes - at;
+    uint32_t g1 = g;
+    if (pattern == ONE) {
+      const uint32_t ends = ++in_group == spans_of;
+      in_group = ends ? 0 : in_group;
+      g1 += ends;
+    }
+    // Of nibbles the low and the high codes of both spans, of bytes the codes of both.
+    const __m512i q[4] = {load512(codes), load512(codes + 64),
+                          load512(codes + (nibbles ? 128 : 64)),
+                          load512(codes + (nibbles ? 192 : 64))};
+    codes += nibbles ? 256 : 128;
+    CURTA_UNROLL for (uint32_t r = 0; r < together; r++) {
+      const uint8_t *from = row[r] + at, *next = row[0] + (together * at + 128 * r);
+      fetch_ahead(next);
+      fetch_ahead(next + 64);
       __m512i few = _mm512_setzero_si512();
       if (left >= 128) {
         if (pattern)
-          few = scales_of(s, g, g1, c->groups, 0, per_pair);
-        sum = two_spans(sum, load512(from), load512(from + 64), q, few, nibbles, pattern);
+          few = scales_of(scales[r], g, g1, c->groups, 0, per_pair);
+        lanes[r] =
+            two_spans(lanes[r], load512(from), load512(from + 64), q, few, nibbles, pattern);
       } else {
         if (pattern)
-          few = scales_of(s, g, g1, c->groups, 1, per_pair);
-        sum = two_spans(sum, span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64), q,
-                        few, nibbles, pattern);
-      }
-      g = g1 + (uint32_t)per_pair;
-      if (pattern == ONE && ++in_group == spans_of) {
-        in_group = 0;
-        g++;
+          few = scales_of(scales[r], g, g1, c->groups, 1, per_pair);
+        lanes[r] = two_spans(lanes[r], span_of(from, left),
+                             span_of(from + 64, left < 64 ? 0 : left - 64), q, few, nibbles,
+                             pattern);
       }
     }
-    lanes[r] = sum;
+    g = g1 + (uint32_t)per_pair;
+    if (pattern == ONE && ++in_group == spans_of) {
+      in_group = 0;
+      g++;
+    }
   }
+  if (pattern)
+    group_sums(c, scales, together, biases);
+}
+
+/// Sums of scale * code * q of the chunk for one to four rows, of so many together. Constants:
+/// together, nibbles, pattern.
+CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, uint32_t rows, uint32_t together,
+                             int nibbles, enum pattern pattern, int64_t *totals) {
   const int64_t bias = nibbles ? 8 : 128;
   const int wide = pattern && !nibbles;
-  __m512i biases[4];
-  if (pattern)
-    for (uint32_t r = 0; r < rows; r++) {
-      biases[r] = group_sums(c, scales + (size_t)r * w->groups);
-      if (!wide)
-        lanes[r] = _mm512_sub_epi32(lanes[r], _mm512_slli_epi32(biases[r], 3));
-    }
+  __m512i lanes[ROWS], biases[ROWS];
+  for (uint32_t r = 0; r < ROWS; r += together)
+    sums_of_rows(c, n + r, n + rows - 1, together, nibbles, pattern, lanes + r, biases + r);
+  if (pattern && !wide)
+    for (uint32_t r = 0; r < ROWS; r++)
+      lanes[r] = _mm512_sub_epi32(lanes[r], _mm512_slli_epi32(biases[r], 3));
   add_up(lanes, wide, totals);
   for (uint32_t r = 0; r < rows; r++) {
     if (wide)
@@ -214,17 +230,19 @@ CURTA_AVX512_INLINE void dot(const chunk *c, uint32_t n, int nibbles, uint32_t r
 
 typedef void some_rows(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals);
 
-#define ROWS(name, nibbles, pattern)                                                               \
+#define SOME_ROWS(name, together, nibbles, pattern)                                                \
   CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals) {      \
-    dot(c, n, nibbles, rows, pattern, totals);                                                     \
+    dot(c, n, rows, together, nibbles, pattern, totals);                                           \
   }
-ROWS(nibbles_plain, 1, PLAIN)
-ROWS(nibbles_one, 1, ONE)
-ROWS(nibbles_two, 1, TWO)
-ROWS(nibbles_four, 1, FOUR)
-ROWS(bytes_plain, 0, PLAIN)
-ROWS(bytes_one, 0, ONE)
-ROWS(bytes_two, 0, TWO)
+SOME_ROWS(nibbles_plain, 1, 1, PLAIN)
+SOME_ROWS(nibbles_one, 1, 1, ONE)
+SOME_ROWS(nibbles_two, 1, 1, TWO)
+SOME_ROWS(nibbles_four, 1, 1, FOUR)
+SOME_ROWS(bytes_plain, 1, 0, PLAIN)
+SOME_ROWS(bytes_one, 1, 0, ONE)
+SOME_ROWS(bytes_two, 1, 0, TWO)
+SOME_ROWS(short_nibbles_two, ROWS, 1, TWO)
+SOME_ROWS(short_nibbles_four, ROWS, 1, FOUR)
 
 /// How the groups of a tensor lie in spans, or -1 when they do not.
 static int pattern_of(const curta_weight *w, int nibbles) {
@@ -280,8 +298,12 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
   static some_rows *const each[2][4] = {{bytes_plain, bytes_one, bytes_two},
                                         {nibbles_plain, nibbles_one, nibbles_two, nibbles_four}};
   const int pattern = pattern_of(w, nibbles);
-  some_rows *const some = each[nibbles != 0][pattern > 0 ? pattern : 0];
+  some_rows *some = each[nibbles != 0][pattern > 0 ? pattern : 0];
   const uint32_t blocks = (w->columns + 31) / 32;
+  // Memory gives most when rows are read one after the other; but what a short row ends with, less
+  // than two spans, takes longer than reading it.
+  if (nibbles && blocks <= SHORT && blocks % 8 != 0 && pattern >= TWO)
+    some = pattern == TWO ? short_nibbles_two : short_nibbles_four;
   // Blocks in a chunk.
   const uint32_t most = nibbles || !w->group_scales ? BYTES / 32 : SCALED_BYTES / 32;
   const int64_t half = w->shift ? (int64_t)1 << (w->shift - 1) : 0;
@@ -295,8 +317,8 @@ void curta_vnni_rows(const curta_weight *w, const curta_codes *x, uint32_t t0, u
       for (uint32_t b = 0; b < blocks; b += most) {
         begin_chunk(&c, x, t, b, least(blocks - b, most), nibbles);
         for (uint32_t n = slab; n < end;) {
-          const uint32_t rows = least(end - n, 4);
-          int64_t part[4];
+          const uint32_t rows = least(end - n, ROWS);
+          int64_t part[ROWS];
           some(&c, n, rows, part);
           for (uint32_t r = 0; r < rows; r++, n++) {
             const int64_t sum = part[r] + (b ? totals[n - slab] : 0);
