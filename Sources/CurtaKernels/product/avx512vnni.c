@@ -24,7 +24,7 @@ enum {
   PANEL = 16,       // rows
   CHUNK = 16,       // blocks of 32 columns
   TILE = 12,        // tokens
-  SLAB = 32,        // panels whose sums are in the cache together
+  SLAB = 1 << 17,   // sums that are in the cache together, of at least 512 rows
   WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
   WIDE_SLAB = 4,
 };
@@ -270,14 +270,11 @@ CURTA_AVX512 static void deliver(const chunk *c, uint32_t n, uint32_t i, uint32_
     }
     return;
   }
-  // Of the sums and of their complements that which is not negative.
-  __m512i digits = _mm512_setzero_si512();
-  for (uint32_t k = 0; k < tokens; k++) {
-    if (!to->first)
-      sums[k] = _mm512_add_epi32(sums[k], _mm512_maskz_loadu_epi32(rows, first + k * z_stride));
-    digits = _mm512_or_si512(digits, _mm512_xor_si512(sums[k], _mm512_srai_epi32(sums[k], 31)));
-  }
   if (to->last) {
+    // Of the sums and of their complements that which is not negative.
+    __m512i digits = _mm512_setzero_si512();
+    for (uint32_t k = 0; k < tokens; k++)
+      digits = _mm512_or_si512(digits, _mm512_xor_si512(sums[k], _mm512_srai_epi32(sums[k], 31)));
     const __m512i m = mantissas(w, n, rows);
     // A shift below 17 is 17 once the sum is shifted up, which is exact up to 2^(31 - up).
     const int32_t up = w->shift < 17 ? 17 - (int32_t)w->shift : 0;
@@ -301,8 +298,21 @@ CURTA_AVX512_INLINE void run_tile(const chunk *c, const packed_panel *panel, uin
                                   uint32_t panels, uint32_t tokens, uint32_t there,
                                   enum scaling scaling, const sink *to) {
   __m512i sums[2 * TILE];
-  CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) sums[k] = _mm512_setzero_si512();
+  // Sums that fit int32 go on in registers from chunk to chunk.
+  CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) {
+    const sink *of = to + k / tokens;
+    const size_t at = (i + least(k % tokens, there - 1)) * of->z_stride;
+    sums[k] = of->first || of->upper ? _mm512_setzero_si512()
+                                     : _mm512_maskz_loadu_epi32(of->rows, of->z + at);
+  }
   tile(c, panel, i, panels, tokens, scaling, sums);
+  if (!to->last && !to->upper && there == tokens) {
+    CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) {
+      const sink *of = to + k / tokens;
+      _mm512_mask_storeu_epi32(of->z + (i + k % tokens) * of->z_stride, of->rows, sums[k]);
+    }
+    return;
+  }
   __m512i copy[2 * TILE]; // what has an address is not kept in registers
   CURTA_UNROLL for (uint32_t k = 0; k < panels * tokens; k++) copy[k] = sums[k];
   deliver(c, n, i, there, copy, to);
@@ -427,7 +437,8 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
   const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
   // Sums wait in z for the next chunk, if there is one.
-  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : SLAB * PANEL;
+  const uint32_t several = SLAB / least(t1 - t0, SLAB / 512) & ~31u;
+  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : several;
   static some_tokens *const tiles[3][3] = {
       {none_5, none_8, none_12}, {halves_5, halves_8, halves_12}, {whole_5, whole_8, whole_12}};
   const enum scaling scaling = !scaled ? NONE : nibbles ? HALVES : WHOLE;
