@@ -49,8 +49,13 @@ enum {
 };
 
 /// Bytes that a product of so many tokens works in.
-#define CURTA_PRODUCT_SCRATCH(tokens)                                                              \
-  (18432 + 6912 * ((((tokens) < CURTA_PRODUCT_TOKENS ? (tokens) : CURTA_PRODUCT_TOKENS) + 11) / 12))
+#ifdef __x86_64__
+#define CURTA_PRODUCT_SCRATCH(tokens) (27648 + 10368 * CURTA_PRODUCT_TILES(tokens))
+#else
+#define CURTA_PRODUCT_SCRATCH(tokens) (15360 + 6912 * CURTA_PRODUCT_TILES(tokens))
+#endif
+#define CURTA_PRODUCT_TILES(tokens)                                                                \
+  ((((tokens) < CURTA_PRODUCT_TOKENS ? (tokens) : CURTA_PRODUCT_TOKENS) + 11) / 12)
 static inline uint32_t curta_product_scratch(uint32_t tokens) {
   return CURTA_PRODUCT_SCRATCH(tokens);
 }

@@ -10,7 +10,7 @@
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and a group's lane begins at
 // -bias * (sum of q), so that it ends at the sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Nibbles
 // with scales go block by block: abs <= 32 * 8 * 127 = 32512 < 2^15, so that VPDPWSSD of the low
-// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 512 < 2^28 (nibbles) and
+// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 768 < 2^28 (nibbles) and
 // 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row
 // fits (`narrow`), else as lower 16 bits, 256 chunks of them below 2^24, and what is above.
 
@@ -22,7 +22,8 @@
 
 enum {
   PANEL = 16,       // rows
-  CHUNK = 16,       // blocks of 32 columns
+  CHUNK = 24,       // blocks of 32 columns, an even number
+  SCALED_CHUNK = 16, // the same of bytes with scales
   TILE = 12,        // tokens
   SLAB = 1 << 17,   // sums that are in the cache together, of at least 512 rows
   WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
@@ -398,22 +399,32 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
     c->places[b] = b;
   for (uint32_t g = c->parts; g < CHUNK; g++)
     c->ends[g] = c->ends[g - 1];
-  const __mmask16 there = (__mmask16)((1u << blocks) - 1);
+  const __mmask32 there = ((__mmask32)1 << blocks) - 1;
+  const __m512i factor = _mm512_set1_epi32(-bias);
   const __m512i one = _mm512_set1_epi32(1);
   const __m512i order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i after = load512(c->ends), ends = _mm512_sub_epi32(after, one);
   const __m512i begins =
       _mm512_maskz_permutexvar_epi32(0xFFFE, _mm512_sub_epi32(order, one), after);
   for (uint32_t i = 0; i < tokens; i++) {
-    const int16_t *sums = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
-    const __m512i own = _mm512_mullo_epi32(
-        _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(there, sums)), _mm512_set1_epi32(-bias));
+    const int16_t *of = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    const __m512i sums = _mm512_maskz_loadu_epi16(there, of);
     int32_t *corrections = c->tiles[i / TILE].corrections[i % TILE];
-    if (c->parts == blocks) {
-      store512(corrections, own);
+    if (c->parts == 1) {
+      corrections[0] =
+          -bias * _mm512_reduce_add_epi32(_mm512_madd_epi16(sums, _mm512_set1_epi16(1)));
       continue;
     }
-    // Of each block with all before it; a part has those of its last block less those before it.
+    const __m512i own =
+        _mm512_mullo_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(sums)), factor);
+    if (c->parts == blocks) {
+      const __m512i upper = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(sums, 1));
+      store512(corrections, own);
+      store256(corrections + 16, _mm512_castsi512_si256(_mm512_mullo_epi32(upper, factor)));
+      continue;
+    }
+    // Of each of up to 16 blocks with all before it; a part has those of its last block less those
+    // before it.
     __m512i all = own;
     CURTA_UNROLL for (int by = 1; by < 16; by *= 2) {
       const __m512i from = _mm512_sub_epi32(order, _mm512_set1_epi32(by));
@@ -438,7 +449,11 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
   // Sums wait in z for the next chunk, if there is one.
   const uint32_t several = SLAB / least(t1 - t0, SLAB / 512) & ~31u;
-  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : blocks <= CHUNK ? n1 - n0 : several;
+  // Chunks of the same size, but for the last one.
+  const uint32_t most = scaled && !nibbles ? SCALED_CHUNK : CHUNK;
+  const uint32_t chunks = (blocks + most - 1) / most;
+  const uint32_t chunk_blocks = ((blocks + chunks - 1) / chunks + 1) & ~1u;
+  const uint32_t slab_rows = !narrow ? WIDE_SLAB * PANEL : chunks == 1 ? n1 - n0 : several;
   static some_tokens *const tiles[3][3] = {
       {none_5, none_8, none_12}, {halves_5, halves_8, halves_12}, {whole_5, whole_8, whole_12}};
   const enum scaling scaling = !scaled ? NONE : nibbles ? HALVES : WHOLE;
@@ -452,8 +467,8 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
     slab_end = least(n1 - slab, slab_rows - (narrow ? 0 : slab % PANEL * masked)) + slab;
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = least(t1 - t, together);
-      for (uint32_t b = 0; b < blocks; b += CHUNK) {
-        begin_chunk(&c, b, least(blocks - b, CHUNK), nibbles, t, tokens);
+      for (uint32_t b = 0; b < blocks; b += chunk_blocks) {
+        begin_chunk(&c, b, least(blocks - b, chunk_blocks), nibbles, t, tokens);
         for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
           const int two = narrow && !masked && slab_end - n > PANEL;
           rows = least(slab_end - n, two ? 2 * PANEL : PANEL - n % PANEL * masked);
@@ -463,7 +478,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
             pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
           sink to[2] = {{z + (size_t)t * z_stride + (n - n0), z_stride,
                          narrow ? 0 : room->wide.uppers[panel],
-                         (__mmask16)((1u << (rows - more)) - 1), b == 0, b + CHUNK >= blocks}};
+                         (__mmask16)((1u << (rows - more)) - 1), b == 0, b + chunk_blocks >= blocks}};
           to[1] = to[0];
           to[1].z += PANEL;
           to[1].rows = (__mmask16)((1u << more) - 1);
