@@ -11,8 +11,8 @@
 #define CURTA_AVX2_INLINE static inline __attribute__((always_inline, target("avx2")))
 
 /// Fetches weights well before one token meets them. Left alone a processor fetches them so late
-/// that its memory waits for the products: 0.78 of what it can read, 0.87 with 2 560 bytes, 0.94 with
-/// 6 144 and 0.92 with 16 384 (nibbles, Zen 5).
+/// that its memory waits for the products: 0.78 of what it can read, 0.87 with 2 560 bytes, 0.94
+/// with 6 144 and 0.92 with 16 384 (nibbles, Zen 5).
 static inline __attribute__((always_inline)) void fetch_ahead(const void *p) {
   enum { BYTES = 6144 };
   __builtin_prefetch((const char *)p + BYTES);

@@ -1,6 +1,5 @@
-// Products of grid tensors with AVX-512 VNNI for many tokens: two panels of 16 rows by 12 tokens, by
-// 6 where sums meet scales.
-// SPDX-License-Identifier: Apache-2.0
+// Products of grid tensors with AVX-512 VNNI for many tokens: two panels of 16 rows by 12 tokens,
+// by 6 where sums meet scales. SPDX-License-Identifier: Apache-2.0
 //
 // A panel holds 16 rows of a chunk of columns as unsigned codes, code + bias, four columns of all
 // rows after each other: a lane of VPDPBUSD is a row, an operand broadcast from memory has four
@@ -21,12 +20,12 @@
 #include "../avx512.h"
 
 enum {
-  PANEL = 16,       // rows
-  CHUNK = 24,       // blocks of 32 columns, an even number
+  PANEL = 16,        // rows
+  CHUNK = 24,        // blocks of 32 columns, an even number
   SCALED_CHUNK = 16, // the same of bytes with scales
-  TILE = 12,        // tokens
-  SLAB = 1 << 17,   // sums that are in the cache together, of at least 512 rows
-  WIDE_TOKENS = 24, // that share a packed panel where sums are wider than int32
+  TILE = 12,         // tokens
+  SLAB = 1 << 17,    // sums that are in the cache together, of at least 512 rows
+  WIDE_TOKENS = 24,  // that share a packed panel where sums are wider than int32
   WIDE_SLAB = 4,
 };
 
@@ -161,8 +160,7 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
 
 /// The next panels come from memory while the tiles of these run: with each tile the share of them
 /// that its tokens, from the i-th on, are of all. At once they would keep these waiting.
-static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there,
-                       uint32_t tokens) {
+static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there, uint32_t tokens) {
   const uint32_t end = (i + there) * rows / tokens;
   for (uint32_t r = i * rows / tokens; r < end; r++)
     for (size_t at = 0; at < c->next_bytes; at += 64)
@@ -172,8 +170,8 @@ static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there
 /// How sums meet scales: not at all, those that fit int16, any.
 enum scaling { NONE, HALVES, WHOLE };
 
-/// Adds the chunk's products of `panels` panels with `tokens` tokens to sums[panel * tokens + token];
-/// what is not there is not looked at afterwards.
+/// Adds the chunk's products of `panels` panels with `tokens` tokens to sums[panel * tokens +
+/// token]; what is not there is not looked at afterwards.
 CURTA_AVX512_INLINE void tile(const chunk *c, const packed_panel *panel, uint32_t i,
                               uint32_t panels, uint32_t tokens, enum scaling scaling,
                               __m512i *sums) {
@@ -476,16 +474,16 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           pack(&c, panels, nibbles, n, n + rows - more);
           if (two)
             pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
-          sink to[2] = {{z + (size_t)t * z_stride + (n - n0), z_stride,
-                         narrow ? 0 : room->wide.uppers[panel],
-                         (__mmask16)((1u << (rows - more)) - 1), b == 0, b + chunk_blocks >= blocks}};
+          sink to[2] = {
+              {z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : room->wide.uppers[panel],
+               (__mmask16)((1u << (rows - more)) - 1), b == 0, b + chunk_blocks >= blocks}};
           to[1] = to[0];
           to[1].z += PANEL;
           to[1].rows = (__mmask16)((1u << more) - 1);
           for (uint32_t i = 0, there; i < tokens; i += there) {
             there = least(tokens - i, TILE);
-            some_tokens *run = two ? tile_of_two(scaling, &there)
-                                   : tiles[scaling][(there > 5) + (there > 8)];
+            some_tokens *run =
+                two ? tile_of_two(scaling, &there) : tiles[scaling][(there > 5) + (there > 8)];
             fetch_next(&c, two ? 2 * PANEL : PANEL, i, there, tokens);
             run(&c, panels, n, i, there, to);
           }

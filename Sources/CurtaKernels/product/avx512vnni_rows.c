@@ -80,8 +80,8 @@ CURTA_AVX512_INLINE __m512i scales_of(const uint8_t *scales, uint32_t g, uint32_
 }
 
 /// Sums of scale * (sum of q) over the groups of the chunk, in lanes, of each row.
-CURTA_AVX512_INLINE void group_sums(const chunk *c, const uint8_t *const *scales,
-                                    uint32_t together, __m512i *lanes) {
+CURTA_AVX512_INLINE void group_sums(const chunk *c, const uint8_t *const *scales, uint32_t together,
+                                    __m512i *lanes) {
   CURTA_UNROLL for (uint32_t r = 0; r < together; r++) lanes[r] = _mm512_setzero_si512();
   for (uint32_t g = 0; g < c->groups; g += 32) {
     const uint32_t left = least(c->groups - g, 32);
@@ -149,7 +149,8 @@ CURTA_AVX512_INLINE void add_up(const __m512i *lanes, int wide, int64_t *totals)
 }
 
 /// Sums of scale * code * q of the chunk, and of scale * (sum of q), in lanes, for `together` rows
-/// from the n-th on, at most `last`: beyond it the last again. Constants: together, nibbles, pattern.
+/// from the n-th on, at most `last`: beyond it the last again. Constants: together, nibbles,
+/// pattern.
 CURTA_AVX512_INLINE void sums_of_rows(const chunk *c, uint32_t n, uint32_t last, uint32_t together,
                                       int nibbles, enum pattern pattern, __m512i *lanes,
                                       __m512i *biases) {
@@ -187,14 +188,13 @@ CURTA_AVX512_INLINE void sums_of_rows(const chunk *c, uint32_t n, uint32_t last,
       if (left >= 128) {
         if (pattern)
           few = scales_of(scales[r], g, g1, c->groups, 0, per_pair);
-        lanes[r] =
-            two_spans(lanes[r], load512(from), load512(from + 64), q, few, nibbles, pattern);
+        lanes[r] = two_spans(lanes[r], load512(from), load512(from + 64), q, few, nibbles, pattern);
       } else {
         if (pattern)
           few = scales_of(scales[r], g, g1, c->groups, 1, per_pair);
-        lanes[r] = two_spans(lanes[r], span_of(from, left),
-                             span_of(from + 64, left < 64 ? 0 : left - 64), q, few, nibbles,
-                             pattern);
+        lanes[r] =
+            two_spans(lanes[r], span_of(from, left), span_of(from + 64, left < 64 ? 0 : left - 64),
+                      q, few, nibbles, pattern);
       }
     }
     g = g1 + (uint32_t)per_pair;

@@ -1,9 +1,9 @@
 // Rows of activations to codes with AVX-512: transformed and measured, then quantized.
 // SPDX-License-Identifier: Apache-2.0
 //
-// As avx2_spread.c, with two vectors of sixteen for 32 numbers: each exchange of a digit of the lane
-// with that of the vector serves the next butterflies. Lane l of vector v has in the end v = i4 and
-// l = i3 i1 i0 i2.
+// As avx2_spread.c, with two vectors of sixteen for 32 numbers: each exchange of a digit of the
+// lane with that of the vector serves the next butterflies. Lane l of vector v has in the end v =
+// i4 and l = i3 i1 i0 i2.
 
 #include "../kernels.h"
 
