@@ -46,8 +46,12 @@ typedef union {
 
 /// A tile of tokens in it.
 typedef struct {
-  int32_t q[CHUNK * 8][TILE];       // codes, [4 columns][token]
-  int32_t corrections[TILE][CHUNK]; // -bias * (sum of q) of each part; of each block when masked
+  int32_t q[CHUNK * 8][TILE];    // codes, [4 columns][token]
+  union {                        // -bias * (sum of q)
+    int32_t parts[TILE][CHUNK];  // of each part; of each block when masked; with scales
+    int32_t blocks[CHUNK][TILE]; // of each block, when masked without scales
+  } corrections;
+  int32_t all[16]; // of all columns, or of those that survive in the strip; without scales
 } packed_tile;
 
 _Static_assert(sizeof(packed) + (CURTA_PRODUCT_TOKENS / TILE) * sizeof(packed_tile) ==
@@ -66,6 +70,7 @@ typedef struct {
   uint32_t groups[CHUNK]; // that each part is in
   uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
   uint32_t starts[CHUNK]; // of each part, in corrections
+  uint32_t survivors;     // blocks of the panel
   packed_tile *tiles;
   // Of the panel after the packed one.
   const uint8_t *next;
@@ -123,7 +128,7 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
     if (scales[r])
       scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
   }
-  const uint32_t blocks = c->parts ? c->ends[c->parts - 1] : 0;
+  const uint32_t blocks = c->survivors = c->parts ? c->ends[c->parts - 1] : 0;
   c->next_bytes = blocks * block_bytes;
   c->next_row = w->mask_starts ? row_blocks * block_bytes : w->row_bytes;
   c->next = row[0] + PANEL * c->next_row;
@@ -167,6 +172,18 @@ static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there
       __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
 }
 
+/// Adds up what a strip's surviving blocks correct.
+CURTA_AVX512 static void correct_strip(const chunk *c, uint32_t tokens) {
+  for (uint32_t i = 0; i < tokens; i += TILE) {
+    packed_tile *of = &c->tiles[i / TILE];
+    __m512i all = _mm512_setzero_si512();
+    for (uint32_t g = 0; g < c->parts; g++)
+      all = _mm512_add_epi32(
+          all, _mm512_maskz_loadu_epi32((1 << TILE) - 1, of->corrections.blocks[c->places[g]]));
+    store512(of->all, all);
+  }
+}
+
 /// How sums meet scales: not at all, those that fit int16, any.
 enum scaling { NONE, HALVES, WHOLE };
 
@@ -177,17 +194,20 @@ CURTA_AVX512_INLINE void tile(const chunk *c, const packed_panel *panel, uint32_
                               __m512i *sums) {
   const packed_tile *of = &c->tiles[i / TILE];
   const int32_t *first = of->q[0] + i % TILE;
-  const int32_t(*corrections)[CHUNK] = of->corrections + i % TILE;
+  const int32_t(*corrections)[CHUNK] = of->corrections.parts + i % TILE;
   uint32_t b = 0;
-  for (uint32_t g = 0; g < c->parts; g++) {
+  // Without scales the chunk is one part.
+  const uint32_t parts = scaling == NONE ? 1 : c->parts;
+  for (uint32_t g = 0; g < parts; g++) {
     __m512i lanes[2 * TILE];
-    const size_t start = c->starts[g];
+    const uint32_t end = scaling == NONE ? c->survivors : c->ends[g];
+    const size_t start = scaling == NONE ? 0 : c->starts[g];
     CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
-      const __m512i begin = spread32(&corrections[t][start]);
+      const __m512i begin = spread32(scaling == NONE ? &of->all[t] : &corrections[t][start]);
       CURTA_UNROLL for (uint32_t k = t; k < panels * tokens; k += tokens) lanes[k] =
           scaling == NONE ? _mm512_add_epi32(begin, sums[k]) : begin;
     }
-    for (const uint32_t end = c->ends[g]; b < end; b++) {
+    for (; b < end; b++) {
       const int32_t *q = first + (size_t)c->places[b] * (8 * TILE);
       CURTA_UNROLL for (uint32_t j = 0; j < 8; j++) {
         __m512i u[2];
@@ -407,12 +427,18 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
   for (uint32_t i = 0; i < tokens; i++) {
     const int16_t *of = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
     const __m512i sums = _mm512_maskz_loadu_epi16(there, of);
-    int32_t *corrections = c->tiles[i / TILE].corrections[i % TILE];
-    if (c->parts == 1) {
-      corrections[0] =
-          -bias * _mm512_reduce_add_epi32(_mm512_madd_epi16(sums, _mm512_set1_epi16(1)));
+    packed_tile *tile = &c->tiles[i / TILE];
+    if (!w->group_scales && w->mask_starts) {
+      for (uint32_t b = 0; b < blocks; b++)
+        tile->corrections.blocks[b][i % TILE] = -bias * of[b];
       continue;
     }
+    if (!w->group_scales) {
+      const __m512i pairs = _mm512_madd_epi16(sums, _mm512_set1_epi16(1));
+      tile->all[i % TILE] = -bias * _mm512_reduce_add_epi32(pairs);
+      continue;
+    }
+    int32_t *corrections = tile->corrections.parts[i % TILE];
     const __m512i own =
         _mm512_mullo_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(sums)), factor);
     if (c->parts == blocks) {
@@ -474,6 +500,8 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           pack(&c, panels, nibbles, n, n + rows - more);
           if (two)
             pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
+          if (masked && !scaled)
+            correct_strip(&c, tokens);
           sink to[2] = {
               {z + (size_t)t * z_stride + (n - n0), z_stride, narrow ? 0 : room->wide.uppers[panel],
                (__mmask16)((1u << (rows - more)) - 1), b == 0, b + chunk_blocks >= blocks}};
