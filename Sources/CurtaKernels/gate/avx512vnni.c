@@ -36,21 +36,22 @@ CURTA_AVX512_INLINE __m512i clamped(__m512i x, int64_t most) {
 /// Eight int32 as int64.
 CURTA_AVX512_INLINE __m512i eight(const int32_t *x) { return _mm512_cvtepi32_epi64(load256(x)); }
 
-/// Adds 32 elements, or none where a z is too large for its shift or a sum wraps; 1 when they are
-/// added.
+/// Adds 32 elements, or none where a z is too large to be shifted up or a sum wraps; 1 when they
+/// are added. `shifts`, a constant: whether z is shifted up.
 CURTA_AVX512_INLINE int add_32(int32_t *sum, const int32_t *base, const int32_t *z, __m512i m,
-                               __m128i up, __m128i less17, __m512i beyond) {
+                               __m128i up, __m128i less17, __m512i beyond, int shifts) {
   __m512i u[2], digits = _mm512_setzero_si512(), wrapped = digits;
   CURTA_UNROLL for (uint32_t k = 0; k < 2; k++) {
     const __m512i old = load512(base + 16 * k), y = load512(z + 16 * k);
-    const __m512i x = rescaled32(_mm512_sll_epi32(y, up), m, less17);
+    const __m512i x = rescaled32(shifts ? _mm512_sll_epi32(y, up) : y, m, less17);
     u[k] = _mm512_add_epi32(old, x);
     // Of y and of its complement that which is not negative.
-    digits = _mm512_or_si512(digits, _mm512_xor_si512(y, _mm512_srai_epi32(y, 31)));
+    if (shifts)
+      digits = _mm512_or_si512(digits, _mm512_xor_si512(y, _mm512_srai_epi32(y, 31)));
     // (u ^ old) & (u ^ x)
     wrapped = _mm512_or_si512(wrapped, _mm512_ternarylogic_epi32(u[k], old, x, 0x18));
   }
-  if ((_mm512_test_epi32_mask(digits, beyond) | _mm512_movepi32_mask(wrapped)) != 0)
+  if ((shifts && _mm512_test_epi32_mask(digits, beyond) != 0) || _mm512_movepi32_mask(wrapped) != 0)
     return 0;
   CURTA_UNROLL for (uint32_t k = 0; k < 2; k++)
       store512(sum + 16 * k, _mm512_max_epi32(u[k], _mm512_set1_epi32(-INT32_MAX)));
@@ -68,7 +69,9 @@ CURTA_AVX512 void curta_add_rescaled__avx512vnni(int32_t *sum, const int32_t *ba
   const __m512i beyond = _mm512_set1_epi32((int32_t)(UINT32_MAX << (31 - (up & 31))));
   uint32_t i = 0;
   while (n - i >= 8) {
-    if (s > 0 && n - i >= 32 && add_32(sum + i, base + i, z + i, factor32, more, less17, beyond)) {
+    if (s > 0 && n - i >= 32 &&
+        (up ? add_32(sum + i, base + i, z + i, factor32, more, less17, beyond, 1)
+            : add_32(sum + i, base + i, z + i, factor32, more, less17, beyond, 0))) {
       i += 32;
       continue;
     }

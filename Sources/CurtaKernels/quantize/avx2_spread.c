@@ -13,6 +13,7 @@
 #include "../rotate/hadamard256.h"
 #include "spread.h"
 
+#define CURTA_SPREAD_JOINS
 #define CURTA_SPREAD CURTA_AVX2_INLINE
 enum { LANES = 8 };
 

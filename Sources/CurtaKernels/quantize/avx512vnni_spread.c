@@ -68,25 +68,19 @@ CURTA_AVX512_INLINE void transform(const int16_t *y, int32_t *wide, uint32_t blo
   __m512i x[2];
   transformed(y, block, x);
   CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
-    if (block <= 32)
-      extend(r, x[i]);
+    extend(r, x[i]);
     store512(wide + 16 * i, x[i]);
   }
 }
 
-CURTA_AVX512_INLINE void join(int32_t *const *at, uint32_t block, range *r) {
-  const uint32_t count = block == 64 ? 4 : 8; // a block of 64 is four vectors
-  __m512i x[8];
-  CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) x[k] = load512(at[k < count ? k : 0]);
-  CURTA_UNROLL for (uint32_t k = 0; k < 8; k += 2) butterfly(&x[k], &x[k + 1]);
-  if (block >= 128)
-    CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) if ((k & 2) == 0) butterfly(&x[k], &x[k + 2]);
-  if (block == 256)
-    CURTA_UNROLL for (uint32_t k = 0; k < 4; k++) butterfly(&x[k], &x[k + 4]);
-  CURTA_UNROLL for (uint32_t k = 0; k < 8; k++) if (k < count) {
-    extend(r, x[k]);
-    store512(at[k], x[k]);
-  }
+/// The Hadamard of `block` numbers, a constant of 32 to 256, in block / 16 vectors.
+CURTA_AVX512_INLINE void whole_block(const int16_t *y, uint32_t block, __m512i *x, range *r) {
+  const uint32_t count = block / 16;
+  CURTA_UNROLL for (uint32_t i = 0; i < count; i += 2) transformed(y + 16 * i, 32, x + i);
+  CURTA_UNROLL for (uint32_t half = 2; half < 16; half *= 2)
+      CURTA_UNROLL for (uint32_t i = 0; i < count; i++) if (half < count && (i & half) == 0)
+          butterfly(&x[i], &x[i + half]);
+  CURTA_UNROLL for (uint32_t i = 0; i < count; i++) extend(r, x[i]);
 }
 
 CURTA_AVX512_INLINE __m256i upper_half(__m512i x) { return _mm512_extracti64x4_epi64(x, 1); }
@@ -147,23 +141,37 @@ CURTA_AVX512_INLINE void store_codes(const int16_t *y, const int32_t *wide, int 
 
 #include "spread_row.h"
 
+/// What a row is quantized with, of what has been seen of it.
+CURTA_AVX512_INLINE spreading spreading_by(const range *r) {
+  const uint64_t ends = ends_of(r);
+  return spreading_of((int32_t)(uint32_t)ends, (int32_t)(ends >> 32));
+}
+
 /// A row of one block of 32 or 64, as heads have, in registers; n is a constant.
 CURTA_AVX512_INLINE uint32_t spread_head(const int16_t *y, uint32_t n, int8_t *q) {
   __m512i x[4];
   range r = nothing_seen();
-  CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++) transformed(y + 32 * i, 32, x + 2 * i);
-  CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
-    if (n == 64) {
-      butterfly(&x[i], &x[i + 2]);
-      extend(&r, x[i + 2]);
-    }
-    extend(&r, x[i]);
-  }
-  const uint64_t ends = ends_of(&r);
-  const spreading by = spreading_of((int32_t)(uint32_t)ends, (int32_t)(ends >> 32));
+  whole_block(y, n, x, &r);
+  const spreading by = spreading_by(&r);
   const scaling scale = scaling_by(&by, 1);
   CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++)
       store256(q + 32 * i, codes_of(narrowed(x[2 * i], x[2 * i + 1], &scale), &scale));
+  return by.most | by.s << 16;
+}
+
+/// A row of blocks of 64 to 256; block is a constant.
+CURTA_AVX512_INLINE uint32_t spread_blocks(const int16_t *y, uint32_t n, uint32_t block,
+                                           int32_t *wide, int8_t *q) {
+  range r = nothing_seen();
+  for (uint32_t i = 0; i < n; i += block) {
+    __m512i x[16];
+    whole_block(y + i, block, x, &r);
+    CURTA_UNROLL for (uint32_t k = 0; k < block / 16; k++) store512(wide + i + 16 * k, x[k]);
+  }
+  const spreading by = spreading_by(&r);
+  const scaling scale = scaling_by(&by, 1);
+  for (uint32_t i = 0; i < n; i += 32)
+    store_codes(y + i, wide + i, 1, &scale, q + i);
   return by.most | by.s << 16;
 }
 
@@ -173,7 +181,16 @@ CURTA_AVX512 uint32_t curta_spread__avx512vnni(int16_t *y, uint32_t n, uint32_t 
     return spread_head(y, 64, q);
   if (n == 32 && block == 32)
     return spread_head(y, 32, q);
-  return spread_row(y, n, block, wide, q);
+  switch (block) {
+  case 64:
+    return spread_blocks(y, n, 64, wide, q);
+  case 128:
+    return spread_blocks(y, n, 128, wide, q);
+  case 256:
+    return spread_blocks(y, n, 256, wide, q);
+  default:
+    return spread_row(y, n, block, wide, q);
+  }
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "../rotate/hadamard_neon.h"
 #include "spread.h"
 
+#define CURTA_SPREAD_JOINS
 #define CURTA_SPREAD CURTA_NEON_INLINE
 enum { LANES = 4 };
 

@@ -6,10 +6,9 @@
 //   measure(y, r): extends the range by numbers as they are;
 //   transform(y, wide, block, r): Hadamards of `block` numbers, up to 32, in an order of the set's
 //     own; extends the range when block is at most 32;
-//   join(at, block, r): the butterflies of x[k] and x[k + 1], k even, then of x[k] and x[k + 2]
-//   when
-//     block is at least 128, then of x[k] and x[k + 4] when it is 256, of the eight vectors
-//     at[...], in place; extends the range;
+//   join(at, block, r), where CURTA_SPREAD_JOINS is defined and blocks are over 32: the butterflies
+//     of x[k] and x[k + 1], k even, then of x[k] and x[k + 2] when block is at least 128, then of
+//     x[k] and x[k + 4] when it is 256, of the eight vectors at[...], in place; extends the range;
 //   ends_of(r): the largest number seen in the lower 32 bits, and less the least in the upper ones;
 //   scaling, scaling_by(by, is_wide): what codes are made with;
 //   store_codes(y, wide, is_wide, by, q): the codes of a part, of y or of wide.
@@ -26,6 +25,7 @@ typedef struct {
   int8_t q[32];
 } part_of_row;
 
+#ifdef CURTA_SPREAD_JOINS
 /// The rest of a Hadamard of 64 to 256 numbers.
 CURTA_SPREAD void join_parts(int32_t *wide, uint32_t block, range *r) {
   const uint32_t second = block >= 128 ? 64 : LANES;
@@ -37,6 +37,7 @@ CURTA_SPREAD void join_parts(int32_t *wide, uint32_t block, range *r) {
     join(at, block, r);
   }
 }
+#endif
 
 /// spread of curta_kernels.h.
 CURTA_SPREAD uint32_t spread_row(const int16_t *y, uint32_t n, uint32_t block, int32_t *wide,
@@ -57,8 +58,10 @@ CURTA_SPREAD uint32_t spread_row(const int16_t *y, uint32_t n, uint32_t block, i
     else
       transform(from, to, block, &r);
   }
+#ifdef CURTA_SPREAD_JOINS
   for (uint32_t i = 0; block > 32 && i < n; i += block)
     join_parts(wide + i, block, &r);
+#endif
   const uint64_t ends = ends_of(&r);
   const spreading by = spreading_of((int32_t)(uint32_t)ends, (int32_t)(ends >> 32));
   const scaling scale = scaling_by(&by, block != 0);
