@@ -149,7 +149,7 @@ CURTA_AVX512_INLINE spreading spreading_by(const range *r) {
 
 /// A row of one block of 32 or 64, as heads have, in registers; n is a constant.
 CURTA_AVX512_INLINE uint32_t spread_head(const int16_t *y, uint32_t n, int8_t *q) {
-  __m512i x[4];
+  __m512i x[16]; // GCC sees whole_block name more than n takes
   range r = nothing_seen();
   whole_block(y, n, x, &r);
   const spreading by = spreading_by(&r);
