@@ -1,0 +1,268 @@
+// What AVX-512 VNNI packs for products of many tokens: panels of weights, tiles of tokens, and what
+// their biases correct. The layout and its proofs are in avx512vnni.c.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef CURTA_AVX512VNNI_PACK_H
+#define CURTA_AVX512VNNI_PACK_H
+
+#include "../avx512.h"
+#include "../kernels.h"
+
+enum {
+  PANEL = 16,        // rows
+  CHUNK = 24,        // blocks of 32 columns, an even number
+  SCALED_CHUNK = 16, // the same of bytes with scales
+  TILE = 12,         // tokens
+  SLAB = 1 << 17,    // sums that are in the cache together, of at least 512 rows
+  WIDE_TOKENS = 24,  // that share a packed panel where sums are wider than int32
+  WIDE_SLAB = 4,
+};
+
+/// A panel of a chunk.
+typedef struct {
+  uint8_t codes[CHUNK * 8][PANEL * 4]; // [4 columns][row][4]
+  int32_t scales[CHUNK][PANEL];        // of each part
+} packed_panel;
+
+/// What is packed, in the caller's memory, tokens after it.
+typedef union {
+  packed_panel panels[2];
+  struct {
+    packed_panel panel;
+    int32_t uppers[WIDE_SLAB][WIDE_TOKENS][PANEL]; // upper parts of wide sums
+  } wide;
+} packed;
+
+/// A tile of tokens in it.
+typedef struct {
+  int32_t q[CHUNK * 8][TILE];    // codes, [4 columns][token]
+  union {                        // -bias * (sum of q)
+    int32_t parts[TILE][CHUNK];  // of each part; of each block when masked; with scales
+    int32_t blocks[CHUNK][TILE]; // of each block, when masked without scales
+  } corrections;
+  int32_t all[16]; // of all columns, or of those that survive in the strip; without scales
+} packed_tile;
+
+_Static_assert(sizeof(packed) + (CURTA_PRODUCT_TOKENS / TILE) * sizeof(packed_tile) ==
+                   CURTA_PRODUCT_SCRATCH(CURTA_PRODUCT_TOKENS),
+               "room for what is packed");
+
+/// A chunk of columns for the tokens and panels of a slab.
+typedef struct {
+  const curta_weight *w;
+  const curta_codes *x;
+  uint32_t first;  // block
+  uint32_t blocks; // 1 ... CHUNK
+  // Parts of one scale: groups, or blocks of nibbles.
+  uint32_t parts;
+  uint32_t ends[CHUNK];   // in blocks of the panel
+  uint32_t groups[CHUNK]; // that each part is in
+  uint32_t places[CHUNK]; // of the panel's blocks, from the chunk's first on
+  uint32_t starts[CHUNK]; // of each part, in corrections
+  uint32_t survivors;     // blocks of the panel
+  packed_tile *tiles;
+  // Of the panel after the packed one.
+  const uint8_t *next;
+  size_t next_row; // bytes from row to row
+  size_t next_bytes;
+} chunk;
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// The surviving blocks of the strip that row n is in, as parts of one block each; returns which of
+/// the strip's is the first.
+static uint32_t choose_blocks(chunk *c, uint32_t n) {
+  const curta_weight *w = c->w;
+  const uint32_t strip = n / CURTA_STRIP_ROWS, start = w->mask_starts[strip];
+  const uint32_t survivors = w->mask_starts[strip + 1] - start;
+  const uint16_t *blocks = w->mask_blocks + start;
+  uint32_t low = 0;
+  for (uint32_t high = survivors; low < high;) {
+    const uint32_t middle = low + (high - low) / 2;
+    if (blocks[middle] < c->first)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  c->parts = 0;
+  for (uint32_t i = low; i < survivors && blocks[i] < c->first + c->blocks; i++) {
+    c->places[c->parts] = c->starts[c->parts] = blocks[i] - c->first;
+    c->groups[c->parts] = i - low;
+    c->parts++;
+    c->ends[c->parts - 1] = c->parts;
+  }
+  return low;
+}
+
+/// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
+CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32_t n,
+                              uint32_t end) {
+  const curta_weight *w = c->w;
+  const size_t block_bytes = nibbles ? 16 : 32;
+  const uint8_t *row[PANEL], *scales[PANEL];
+  size_t row_blocks = 0, first = 0, top = 0;
+  if (w->mask_starts) {
+    const uint32_t strip = n / CURTA_STRIP_ROWS;
+    top = (size_t)strip * CURTA_STRIP_ROWS;
+    row_blocks = w->mask_starts[strip + 1] - w->mask_starts[strip];
+    first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS + choose_blocks(c, n);
+  }
+  for (uint32_t r = 0; r < PANEL; r++) {
+    const size_t at = least(n + r, end - 1);
+    const size_t block = (at - top) * row_blocks + first; // of a masked tensor
+    const size_t byte =
+        w->mask_starts ? block * block_bytes : at * w->row_bytes + c->first * block_bytes;
+    row[r] = (const uint8_t *)w->codes + byte;
+    scales[r] = w->group_scales;
+    if (scales[r])
+      scales[r] += w->mask_starts ? block : at * w->groups + c->groups[0];
+  }
+  const uint32_t blocks = c->survivors = c->parts ? c->ends[c->parts - 1] : 0;
+  c->next_bytes = blocks * block_bytes;
+  c->next_row = w->mask_starts ? row_blocks * block_bytes : w->row_bytes;
+  c->next = row[0] + PANEL * c->next_row;
+  const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
+  for (uint32_t b = 0; b < blocks; b++) {
+    uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
+    __m512i x[4];
+    if (nibbles) {
+      transpose(row, (size_t)b * 16, 16, x);
+      for (int j = 0; j < 4; j++) {
+        store512(out[j], _mm512_and_si512(x[j], low));
+        store512(out[4 + j], _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low));
+      }
+    } else {
+      for (uint32_t half = 0; half < 2; half++) {
+        transpose(row, (size_t)b * 32 + half * 16, 16, x);
+        for (uint32_t j = 0; j < 4; j++)
+          store512(out[4 * half + j], _mm512_xor_si512(x[j], flip));
+      }
+    }
+  }
+  if (!w->group_scales || !blocks)
+    return;
+  const __m512i byte = _mm512_set1_epi32(255);
+  __m512i x[4];
+  for (uint32_t part = 0; part < c->parts; part++) {
+    const uint32_t g = c->groups[part] - c->groups[0];
+    if (g % 16 == 0 && (part == 0 || c->groups[part] != c->groups[part - 1]))
+      transpose(scales, g, c->groups[c->parts - 1] - c->groups[part] + 1, x);
+    const __m128i down = _mm_cvtsi32_si128((int32_t)(8 * (g % 4)));
+    store512(panel->scales[part], _mm512_and_si512(_mm512_srl_epi32(x[g / 4 % 4], down), byte));
+  }
+}
+
+/// The next panels come from memory while the tiles of these run: with each tile the share of them
+/// that its tokens, from the i-th on, are of all. At once they would keep these waiting.
+static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there, uint32_t tokens) {
+  const uint32_t end = (i + there) * rows / tokens;
+  for (uint32_t r = i * rows / tokens; r < end; r++)
+    for (size_t at = 0; at < c->next_bytes; at += 64)
+      __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
+}
+
+/// Adds up what a strip's surviving blocks correct.
+CURTA_AVX512 static void correct_strip(const chunk *c, uint32_t tokens) {
+  for (uint32_t i = 0; i < tokens; i += TILE) {
+    packed_tile *of = &c->tiles[i / TILE];
+    __m512i all = _mm512_setzero_si512();
+    for (uint32_t g = 0; g < c->parts; g++)
+      all = _mm512_add_epi32(
+          all, _mm512_maskz_loadu_epi32((1 << TILE) - 1, of->corrections.blocks[c->places[g]]));
+    store512(of->all, all);
+  }
+}
+
+/// Packs up to four tokens; the last one is repeated.
+CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens) {
+  const int8_t *q[4];
+  for (uint32_t k = 0; k < 4; k++)
+    q[k] =
+        c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
+  // Rows of codes are padded to 64.
+  for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
+    int32_t(*out)[TILE] = &c->tiles[i / TILE].q[at / 4];
+    const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
+    const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
+    const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+    const __m512i de0 = _mm512_unpacklo_epi32(d, e), de1 = _mm512_unpackhi_epi32(d, e);
+    const __m512i x[4] = {_mm512_unpacklo_epi64(ab0, de0), _mm512_unpackhi_epi64(ab0, de0),
+                          _mm512_unpacklo_epi64(ab1, de1), _mm512_unpackhi_epi64(ab1, de1)};
+    CURTA_UNROLL for (int j = 0; j < 4; j++) {
+      store128(&out[j][i % TILE], _mm512_castsi512_si128(x[j]));
+      store128(&out[4 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 1));
+      store128(&out[8 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 2));
+      store128(&out[12 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 3));
+    }
+  }
+}
+
+/// The parts of a chunk and what their lanes begin at.
+CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int nibbles,
+                                     uint32_t t, uint32_t tokens) {
+  const curta_weight *w = c->w;
+  const int32_t bias = nibbles ? 8 : 128;
+  c->first = first;
+  c->blocks = blocks;
+  c->parts = 0;
+  for (uint32_t b = 0; b < blocks;) {
+    const uint32_t group = w->groups > 1 ? (first + b) / w->group_blocks : 0;
+    const uint32_t end = group + 1 < w->groups ? (group + 1) * w->group_blocks - first : blocks;
+    c->groups[c->parts] = group;
+    c->starts[c->parts] = c->parts;
+    b = w->mask_starts || (w->group_scales && nibbles) ? b + 1
+        : w->group_scales                              ? least(end, blocks)
+                                                       : blocks;
+    c->ends[c->parts++] = b;
+  }
+  for (uint32_t b = 0; b < blocks; b++)
+    c->places[b] = b;
+  for (uint32_t g = c->parts; g < CHUNK; g++)
+    c->ends[g] = c->ends[g - 1];
+  const __mmask32 there = ((__mmask32)1 << blocks) - 1;
+  const __m512i factor = _mm512_set1_epi32(-bias);
+  const __m512i one = _mm512_set1_epi32(1);
+  const __m512i order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i after = load512(c->ends), ends = _mm512_sub_epi32(after, one);
+  const __m512i begins =
+      _mm512_maskz_permutexvar_epi32(0xFFFE, _mm512_sub_epi32(order, one), after);
+  for (uint32_t i = 0; i < tokens; i++) {
+    const int16_t *of = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
+    const __m512i sums = _mm512_maskz_loadu_epi16(there, of);
+    packed_tile *tile = &c->tiles[i / TILE];
+    if (!w->group_scales && w->mask_starts) {
+      for (uint32_t b = 0; b < blocks; b++)
+        tile->corrections.blocks[b][i % TILE] = -bias * of[b];
+      continue;
+    }
+    if (!w->group_scales) {
+      const __m512i pairs = _mm512_madd_epi16(sums, _mm512_set1_epi16(1));
+      tile->all[i % TILE] = -bias * _mm512_reduce_add_epi32(pairs);
+      continue;
+    }
+    int32_t *corrections = tile->corrections.parts[i % TILE];
+    const __m512i own =
+        _mm512_mullo_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(sums)), factor);
+    if (c->parts == blocks) {
+      const __m512i upper = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(sums, 1));
+      store512(corrections, own);
+      store256(corrections + 16, _mm512_castsi512_si256(_mm512_mullo_epi32(upper, factor)));
+      continue;
+    }
+    // Of each of up to 16 blocks with all before it; a part has those of its last block less those
+    // before it.
+    __m512i all = own;
+    CURTA_UNROLL for (int by = 1; by < 16; by *= 2) {
+      const __m512i from = _mm512_sub_epi32(order, _mm512_set1_epi32(by));
+      all = _mm512_add_epi32(all,
+                             _mm512_maskz_permutexvar_epi32((__mmask16)(0xFFFFu << by), from, all));
+    }
+    const __m512i before = _mm512_sub_epi32(all, own);
+    store512(corrections, _mm512_sub_epi32(_mm512_permutexvar_epi32(ends, all),
+                                           _mm512_permutexvar_epi32(begins, before)));
+  }
+  for (uint32_t i = 0; i < tokens; i += 4)
+    pack_tokens(c, t, i, least(tokens - i, 4));
+}
+
+#endif
