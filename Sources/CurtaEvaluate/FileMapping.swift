@@ -16,7 +16,7 @@ public final class FileMapping: @unchecked Sendable {
 
   /// Throws `HostError.system` for what is not a readable regular file.
   ///
-  /// `forRunning`: it will be read over and over, which large pages make faster.
+  /// `forRunning`: it will be kept and read over and over, which large pages make faster.
   public init(_ path: String, forRunning: Bool = false) throws(HostError) {
     self.path = path
     // Nonblocking, so that a pipe of that name does not hold us up.

@@ -21,6 +21,8 @@ public struct HostOptions: Sendable, Equatable {
   public var threads: UInt32 = 0
   /// 1 + index of an instruction set (1: scalar); default: the fastest.
   public var kernels: UInt32 = 0
+  /// Bytes of weights in memory at most; each step brings those beyond anew. Default: all are kept.
+  public var weightLimit: UInt64 = 0
 
   public init() {}
 
@@ -34,6 +36,8 @@ public struct HostOptions: Sendable, Equatable {
     options.kernels = kernels
     options.zstd = zstdDecoder
     options.parallel = curta_pool_run
+    options.prefetch = curta_prefetch_mapping
+    options.weight_limit = weightLimit
     return options
   }
 }
@@ -77,7 +81,7 @@ public final class HostSession {
   public convenience init(
     _ path: String, _ options: HostOptions = HostOptions()
   ) throws(HostError) {
-    try self.init(FileMapping(path, forRunning: true), options)
+    try self.init(FileMapping(path, forRunning: options.weightLimit == 0), options)
   }
 
   /// Checks all of the file and makes a session. Throws `HostError`.

@@ -94,6 +94,21 @@ public struct OpRecord: Sendable {
   /// Operand `i`, 1 to 15.
   public func operand(_ i: Int) throws(CurtaError) -> UInt32 { try words.u32(4 * i) }
 
+  /// The operands that may name tensors, one bit each; `Program.none` in one names none.
+  public var tensorOperands: UInt16 {
+    get throws(CurtaError) {
+      switch code {
+      case .embed, .addPosition: return 1 << 1
+      case .normQuant, .linearAdd, .logits, .bias, .norm, .prefix: return 1 << 2
+      case .headQuant, .cacheAppend: return 1 << 3 | 1 << 6
+      case .linear:  // every second one from the third on
+        let pairs = UInt32(min(try operand(2), 6))
+        return UInt16((0x555 & ((1 << (2 * pairs)) - 1)) << 3)
+      case .attend, .gateQuant, .select, .add, .softCap, .quantize, .patchify, .pool: return 0
+      }
+    }
+  }
+
   /// How many operands the op has; the rest are zero.
   func operandCount() throws(CurtaError) -> Int {
     switch code {

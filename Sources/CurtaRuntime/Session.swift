@@ -52,11 +52,7 @@ public struct Session: @unchecked Sendable {
       tokenizer = try Tokenizer(loader.place(file.section(file.tokenizerEntry)))
     }
     let tensors = (arena + Int(plan.tensorTable)).assumingMemoryBound(to: TensorEntry.self)
-    let firstWeight = loader.next.end
-    for i in 0..<plan.tensors.count {
-      if !keepsWeights { loader.next.end = firstWeight }
-      (tensors + Int(i)).initialize(to: try loader.tensor(plan.tensors[i]))
-    }
+    try loader.loadAll(plan, to: tensors)
     let working = arena + Int(plan.slots)
     working.initializeMemory(
       as: UInt8.self, repeating: 0, count: Int(plan.scratch.end - plan.slots))
@@ -65,8 +61,8 @@ public struct Session: @unchecked Sendable {
     state.initialize(
       to: SessionState(
         base: arena, file: file, program: plan.program, sizes: plan.sizes, scratch: plan.scratch,
-        kernels: kernels, parallel: options.parallel, parallelContext: options.parallel_context,
-        tensors: tensors,
+        kernels: kernels, options: options, tensors: tensors, descriptors: plan.tensors,
+        weights: plan.weights, group: StreamGroup(),
         buffers: (arena + Int(plan.bufferTable)).assumingMemoryBound(to: BufferEntry.self),
         states: (arena + Int(plan.stateTable)).assumingMemoryBound(to: StateEntry.self),
         tokenizer: tokenizer, decoder: nil, random: 1, past: 0, outputsMade: 0,
@@ -159,7 +155,9 @@ extension Session {
   /// Runs every op over the step that has been set up.
   func runAll() throws(CurtaError) {
     state.pointee.outputsMade = 0
+    var ready: UInt32 = 0  // ops before it have their weights
     for i in 0..<state.pointee.program.opCount {
+      if i == ready { ready = try bringWeights(from: i) }
       let record = try state.pointee.program.op(i)
       state.pointee.op.code = record.code
       for k in 1..<16 { state.pointee.op.operands[k] = try record.operand(k) }

@@ -27,6 +27,7 @@ struct Setup {
   var kernels: UInt32 = 0
   var runner = Runner.forward
   var zstd = true
+  var weightLimit: UInt64 = 0
   /// What the arena holds before.
   var fill: UInt8 = 0xA5
 
@@ -39,6 +40,7 @@ struct Setup {
     options.kernels = kernels
     if threads > 1 { options.parallel = runner.function }
     if zstd { options.zstd = Library.decodeZstd }
+    options.weight_limit = weightLimit
     return options
   }
 }

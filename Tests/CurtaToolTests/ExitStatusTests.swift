@@ -17,6 +17,8 @@ import Testing
     ["eval", "x", "--reference", "y", "--text", "z", "--last", "1", "--documents", "0..1"],
     ["convert", "x", "-o", "y", "--recipe", "flash4", "--size", "1M"],
     ["convert", "x", "-o", "y", "--recipe", "w9"], ["plan", "x", "--threads", "many"],
+    ["plan", "x", "--weights", "0"], ["plan", "x", "--weights", "5T"],
+    ["bench", "x", "--stream", "--weights", "5M"],
   ])
   func wrongUsageIs64(arguments: [String]) throws {
     let result = try Tool.run(arguments)

@@ -54,6 +54,31 @@ extension ToolResult {
     }
   }
 
+  /// Weights that are brought anew take less memory and change nothing.
+  @Test func lessMemoryGivesTheSame() throws {
+    try withTemporaryFolder { folder in
+      var tiny = TinyCheckpoint()
+      tiny.layers = 6
+      let source = try tiny.write(to: folder)
+      let path = folder.appendingPathComponent("tiny.curta").path
+      for codec in ["stored", "zstd", "lz4"] {
+        let made = try Tool.run("convert", source, "-o", path, "--recipe", "w6", "--codec", codec)
+        #expect(made.status == 0, "\(made.errors)")
+        let arguments = ["run", path, "-p", "the hand", "--logits-hash"] + flags
+        let expected = try Tool.run(arguments)
+        var last = Int.max
+        for memory in [[], ["--weights", "60K"], ["--stream"]] {
+          let result = try Tool.run(arguments + memory)
+          #expect(result.output == expected.output && result.status == 0, "\(result.errors)")
+          let plan = try Tool.run(["plan", path, "--json"] + memory)
+          let weights = try #require(plan.json["weight_bytes"] as? Int)
+          #expect(weights < last, "\(codec) \(memory)")
+          last = weights
+        }
+      }
+    }
+  }
+
   @Test func timingsAreNoted() throws {
     try withTinyModel { path, _ in
       let result = try Tool.run(["run", path, "-p", "the"] + flags)

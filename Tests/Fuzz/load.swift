@@ -27,8 +27,10 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
       guard curta_step(session, tokens, tokens.count, 1) == 0 else { fatalError("step") }
       expected = lastRow(session, info, 0)
     }
-    // One by one on the fastest: the same bits.
-    _ = withSession(file, size, smallOptions(chunk: 1, kernels: 0), fill: 0x5A) { session, info in
+    // One by one on the fastest, with weights that each step brings anew: the same bits.
+    var least = smallOptions(chunk: 1, kernels: 0)
+    least.weight_limit = 1
+    _ = withSession(file, size, least, fill: 0x5A) { session, info in
       for token in tokens {
         var id = token
         guard curta_step(session, &id, 1, 1) == 0 else { fatalError("step") }
@@ -50,11 +52,13 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
   return 0
 }
 
-/// A black image on scalar kernels and on the fastest: the same bits.
+/// A black image on scalar kernels, and on the fastest with weights brought anew: the same bits.
 private func runImage(_ file: UnsafeMutableRawPointer, _ size: Int) {
   var expected: [Int32] = []
   for kernels: UInt32 in [1, 0] {
-    _ = withSession(file, size, smallOptions(chunk: 1, kernels: kernels), fill: 0xA5) {
+    var options = smallOptions(chunk: 1, kernels: kernels)
+    options.weight_limit = UInt64(1 - kernels)
+    _ = withSession(file, size, options, fill: 0xA5) {
       session, info in
       guard curta_step_images(session, 1) == 0 else { fatalError("step") }
       let row = lastRow(session, info, 0)

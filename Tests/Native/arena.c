@@ -1,7 +1,7 @@
 // Runs in an arena of exactly the planned size between pages that fault, twice, on memory filled
 // with 0xA5 and with 0x5A. Prints JSON: bytes planned, bytes used (up to the last one written),
 // whether the logits are the same, and whether 1 and 64 bytes less are refused.
-// usage: arena MODEL THREADS
+// usage: arena MODEL THREADS [LIMIT]        LIMIT: bytes of weights in memory
 // SPDX-License-Identifier: Apache-2.0
 
 #define _GNU_SOURCE
@@ -62,11 +62,12 @@ static void run(curta_session *session, const curta_plan_info *plan, char text[6
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3)
+  if (argc != 3 && argc != 4)
     return 64;
   size_t size = 0;
   void *file = read_file(argv[1], &size);
   curta_options options = driver_options(0, 0, (uint32_t)atoi(argv[2]), 0);
+  options.weight_limit = argc == 4 ? strtoull(argv[3], NULL, 10) : 0;
   uint32_t half = driver_plan(file, size, &options).context / 2;
   options.chunk = options.outputs = half < 64 ? half : 64;
   curta_plan_info plan = driver_plan(file, size, &options);

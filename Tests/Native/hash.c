@@ -1,7 +1,8 @@
 // SHA-256 of all logits of a prompt and the greedy tokens after it, as int32 little-endian.
-// usage: hash MODEL TOKENS|TEXT PREFILL GREEDY CHUNK THREADS KERNELS
+// usage: hash MODEL TOKENS|TEXT PREFILL GREEDY CHUNK THREADS KERNELS [LIMIT]
 //   TOKENS is 1,5,7; anything else is text, of which the first PREFILL tokens are taken.
 //   KERNELS is 1 + the index of an instruction set, 0 the fastest. CHUNK 0 prints the tokens.
+//   LIMIT is bytes of weights in memory, 0 all.
 // Exit status 3: this processor has no such instruction set.
 // SPDX-License-Identifier: Apache-2.0
 
@@ -17,14 +18,15 @@ static void feed(curta_session *session, const int32_t *tokens, size_t count, si
 }
 
 int main(int argc, char **argv) {
-  if (argc != 8) {
-    fprintf(stderr, "usage: hash MODEL TOKENS|TEXT PREFILL GREEDY CHUNK THREADS KERNELS\n");
+  if (argc != 8 && argc != 9) {
+    fprintf(stderr, "usage: hash MODEL TOKENS|TEXT PREFILL GREEDY CHUNK THREADS KERNELS [LIMIT]\n");
     return 64;
   }
   size_t size = 0, prefill = strtoul(argv[3], NULL, 10), greedy = strtoul(argv[4], NULL, 10);
   uint32_t chunk = (uint32_t)atoi(argv[5]), kernels = (uint32_t)atoi(argv[7]);
   void *file = read_file(argv[1], &size);
   curta_options options = driver_options(chunk, chunk, (uint32_t)atoi(argv[6]), kernels);
+  options.weight_limit = argc == 9 ? strtoull(argv[8], NULL, 10) : 0;
   curta_plan_info plan = driver_plan(file, size, &options);
   curta_session *session = NULL;
   curta_status status = curta_session_init(file, size, &options, aligned((size_t)plan.arena_bytes),

@@ -44,6 +44,9 @@ struct Bench: ParsableCommand {
   @Option(help: "Most tokens of a prompt in a step (default: 128).")
   var chunk: UInt32?
 
+  @OptionGroup(title: "Memory")
+  var weights: WeightFlags
+
   @Option(
     help: """
       Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod,
@@ -71,7 +74,7 @@ struct Bench: ParsableCommand {
       for threads in threads.values {
         let clock = ContinuousClock()
         let start = clock.now
-        let mapping = try FileMapping(file, forRunning: true)
+        let mapping = try FileMapping(file, forRunning: weights.limit == 0)
         let session = try HostSession(mapping, options(mapping, threads))
         if let cpus { try session.pin(to: cpus.values) }
         let load = seconds(clock.now - start)
@@ -93,6 +96,7 @@ struct Bench: ParsableCommand {
   private func options(_ mapping: FileMapping, _ threads: UInt32) throws -> HostOptions {
     var options = HostOptions()
     options.threads = threads
+    options.weightLimit = weights.limit
     options.chunk = chunk ?? 0
     options.kernels = try HostSession.kernels(named: kernels)
     // No more positions than the rows need; those of images are the model's.

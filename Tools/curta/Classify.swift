@@ -19,6 +19,9 @@ struct ImageFlags: ParsableArguments {
   @Option(help: "Images in a step: more are faster and take more memory.")
   var batch: Int = 1
 
+  @OptionGroup(title: "Memory")
+  var weights: WeightFlags
+
   @Flag(help: "Print the result as JSON.")
   var json = false
 
@@ -41,7 +44,8 @@ struct ImageFlags: ParsableArguments {
 
   /// The model, with no more room than the images need. Throws `HostError`.
   func model() throws(HostError) -> ImageModel {
-    try ImageModel(file, threads: threads, batch: min(batch, images.count))
+    try ImageModel(
+      file, threads: threads, batch: min(batch, images.count), weightLimit: weights.limit)
   }
 }
 

@@ -24,6 +24,9 @@ struct Plan: ParsableCommand {
   @Option(name: .shortAndLong, help: "Threads.")
   var threads: UInt32 = 1
 
+  @OptionGroup(title: "Memory")
+  var weights: WeightFlags
+
   @Flag(help: "Print the result as JSON.")
   var json = false
 
@@ -34,6 +37,7 @@ struct Plan: ParsableCommand {
       options.chunk = chunk ?? 0
       options.outputs = outputs ?? 0
       options.threads = threads
+      options.weightLimit = weights.limit
       let plan = try planSession(FileMapping(file), options)
       json ? try JSONOutput.print(SessionPlanJSON(file, plan)) : show(plan)
       guard plan.arena_bytes <= HostSession.physicalMemory else {

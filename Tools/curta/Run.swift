@@ -83,6 +83,9 @@ struct Run: ParsableCommand {
   @Option(help: "Most tokens of the prompt in a step (default: 128).")
   var chunk: UInt32?
 
+  @OptionGroup(title: "Memory")
+  var weights: WeightFlags
+
   @Option(
     help: """
       Instruction set: auto, scalar, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod,
@@ -130,7 +133,7 @@ struct Run: ParsableCommand {
     try reporting {
       let clock = ContinuousClock()
       let start = clock.now
-      let mapping = try FileMapping(file, forRunning: true)
+      let mapping = try FileMapping(file, forRunning: weights.limit == 0)
       let session = try HostSession(mapping, options(mapping))
       guard session.session.image == nil else {
         throw HostError.request(
@@ -173,6 +176,7 @@ struct Run: ParsableCommand {
     options.context = context ?? 0
     options.chunk = chunk ?? 0
     options.threads = threads
+    options.weightLimit = weights.limit
     options.kernels = try HostSession.kernels(named: kernels)
     if logitsHash { options.outputs = try planSession(mapping, options).chunk }
     return options

@@ -28,7 +28,7 @@ native_library() {
 # x86_64 and aarch64 link the Embedded libcurta.a, hosted the ordinary Swift runtime.
 # The aarch64 ones have no zstd: give them files with codec stored or lz4.
 native_build() {
-  local kind=$1 out=$native_out/$1 name cc include link
+  local kind=$1 out=$native_out/$1 name cc include link source
   local flags=(-std=c11 -O2 -Wall -Wextra -Werror)
   shift
   mkdir -p "$out"
@@ -43,9 +43,11 @@ native_build() {
       hosted)
         "${cc[@]}" "${flags[@]}" -I"$include" -ISources/CurtaPlatform/include \
           -c "Tests/Native/$name.c" -o "$out/$name.o"
-        clang "${flags[@]}" -ISources/CCurta/include -ISources/CurtaPlatform/include \
-          -c Sources/CurtaPlatform/pool.c -o "$out/pool.o"
-        swiftc -static-stdlib "$out/$name.o" "$out/pool.o" .build/release/libCurtaStatic.a \
+        for source in pool prefetch; do
+          clang "${flags[@]}" -ISources/CCurta/include -ISources/CurtaPlatform/include \
+            -c Sources/CurtaPlatform/$source.c -o "$out/$source.o"
+        done
+        swiftc -static-stdlib "$out/$name.o" "$out/pool.o" "$out/prefetch.o" .build/release/libCurtaStatic.a \
           -lzstd -o "$out/$name"
         ;;
       *)

@@ -93,6 +93,10 @@ typedef void (*curta_task_function)(void *argument, uint32_t part, uint32_t part
 typedef void (*curta_parallel_function)(void *context, curta_task_function task, void *argument,
                                         uint32_t parts);
 
+/// Says that these bytes of the file will be read soon. `curta_prefetch_mapping` of
+/// curta_platform.h is one.
+typedef void (*curta_prefetch_function)(void *context, const void *bytes, size_t size);
+
 /// What a session is to be. Start from `curta_default_options()`. Zero means the default. A model
 /// of images has a context of its own and no chunk: what is asked for is not looked at.
 typedef struct curta_options {
@@ -106,6 +110,11 @@ typedef struct curta_options {
   void *parallel_context;
   curta_decode_function zstd; // needed by files with zstd sections only
   void *zstd_context;
+  uint64_t weight_limit; // bytes of weights in memory at most, decoded ones and those of the file
+                         // together; each step brings those beyond anew, a few ops' at a time, by
+                         // all threads. A limit below what runs counts as the least; default: none
+  curta_prefetch_function prefetch; // called by steps for weights beyond the limit; may be NULL
+  void *prefetch_context;
 } curta_options;
 
 /// What a session takes, in bytes; the parts add up to `arena_bytes`. Of a model of images
@@ -117,7 +126,8 @@ typedef struct curta_plan_info {
   uint32_t vocabulary;
   uint64_t arena_bytes;
   uint64_t session_bytes; // tables of this session
-  uint64_t weight_bytes;  // decoded or unpacked sections; stored ones are used where they lie
+  uint64_t weight_bytes;  // decoded or unpacked sections; stored ones are used where they lie;
+                          // of those beyond `weight_limit` the place of a few
   uint64_t buffer_bytes;  // activations of one step
   uint64_t state_bytes;   // key and value caches
   uint64_t scratch_bytes; // of threads, sampling and tokenizer
@@ -188,8 +198,9 @@ CURTA_API curta_status curta_check(const void *file, size_t file_size, const cur
                                    void *memory, size_t size);
 
 /// Feeds `count` tokens (1 … chunk) behind those already there; computes logits for the last
-/// `outputs` (1 … plan.outputs, at most count) of them. On error nothing has changed. `unsupported`
-/// when the model takes images.
+/// `outputs` (1 … plan.outputs, at most count) of them. On error nothing has changed (but that the
+/// logits of the last step are gone when weights beyond `weight_limit` could not be decoded).
+/// `unsupported` when the model takes images.
 CURTA_API curta_status curta_step(curta_session *session, const int32_t *tokens, size_t count,
                                   size_t outputs);
 

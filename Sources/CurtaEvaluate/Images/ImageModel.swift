@@ -18,9 +18,12 @@ public final class ImageModel {
   public var width: Int { session.vocabulary }
 
   /// Throws `HostError`, also for a model of text.
-  public init(_ path: String, threads: UInt32 = 1, batch: Int = 1) throws(HostError) {
-    let file = try FileMapping(path, forRunning: true)
+  public init(
+    _ path: String, threads: UInt32 = 1, batch: Int = 1, weightLimit: UInt64 = 0
+  ) throws(HostError) {
+    let file = try FileMapping(path, forRunning: weightLimit == 0)
     var options = HostOptions()
+    options.weightLimit = weightLimit
     options.threads = threads
     options.outputs = UInt32(clamping: batch)
     let texts = try ImageModel.texts(file)

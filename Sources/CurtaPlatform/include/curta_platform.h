@@ -1,4 +1,5 @@
-// What the runtime leaves to the operating system: threads. Replace it on bare metal.
+// What the runtime leaves to the operating system: threads, and pages of a file before they
+// are read. Replace it on bare metal.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_PLATFORM_H
@@ -21,6 +22,10 @@ CURTA_API void curta_pool_destroy(curta_pool *pool);
 /// A `curta_parallel_function`; `pool` is the context. Parts beyond the number of threads are
 /// taken in turn. Used by one caller at a time.
 CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument, uint32_t parts);
+
+/// A `curta_prefetch_function` for a file that is mapped (mmap): the system reads it while the
+/// processor computes. The context is not looked at.
+CURTA_API void curta_prefetch_mapping(void *context, const void *bytes, size_t size);
 
 #ifdef __cplusplus
 }

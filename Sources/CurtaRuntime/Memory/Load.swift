@@ -9,9 +9,10 @@ import CurtaKernels
 struct Loader {
   let file: CurtaFile
   let base: UnsafeMutableRawPointer
-  let staging: UnsafeMutableRawPointer
+  var staging: UnsafeMutableRawPointer
   let options: curta_options
-  let threads: UInt32
+  /// That share the work on one tensor.
+  var threads: UInt32
   /// Where the next decoded bytes go, from the start of the arena; follows `Plan`.
   var next: ArenaLayout
 
@@ -44,6 +45,7 @@ struct Loader {
     return try decode(section, to: base + Int(try next.take(section.size, 1)))
   }
 
+  @inline(never)
   mutating func tensor(_ tensor: TensorDescriptor) throws(CurtaError) -> TensorEntry {
     var entry = TensorEntry(weight: curta_weight(), words: nil)
     var index: ByteView? = nil
@@ -55,7 +57,7 @@ struct Loader {
     var codes: ByteView
     if tensor.needsUnpacking {
       let target = base + Int(try next.take(tensor.kernelCodeBytes, 1))
-      let behind = Int(try Plan.stagedMask(tensor, file))
+      let behind = Int(try TensorNeeds.stagedMask(tensor, file))
       let packed = try decode(file.data(tensor.data), to: staging + behind)
       codes = ByteView(target, count: Int(tensor.kernelCodeBytes))
       if let mask = tensor.mask, let index, mask.form != .blocks {

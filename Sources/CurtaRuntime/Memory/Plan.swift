@@ -109,7 +109,7 @@ struct Plan {
   let sessionEnd: UInt64
   // Decoded or unpacked sections
   let tokenizer: UInt64  // where the decoded tokenizer section goes, when it is compressed
-  let weights: UInt64
+  let weights: WeightPlan
   let weightsEnd: UInt64
   // Working memory
   let slots: UInt64
@@ -117,11 +117,9 @@ struct Plan {
   let states: UInt64
   let statesEnd: UInt64
   let scratch: ScratchLayout
-  /// Largest section that is decoded before it is unpacked; it borrows the working memory.
-  let staging: UInt64
   let total: UInt64
 
-  /// Without `keepsWeights` every tensor takes the place of the one before it: enough to check them.
+  /// Without `keepsWeights` tensors take the place of those before them: enough to check them.
   init(
     _ file: CurtaFile, _ options: curta_options, keepsWeights: Bool = true
   ) throws(CurtaError) {
@@ -141,33 +139,9 @@ struct Plan {
       let section = try file.section(file.tokenizerEntry)
       if section.codec != .stored { _ = try layout.take(section.size, 1) }
     }
-    weights = layout.end.value
-    let firstWeight = layout.end
-    var lastWeight = layout.end
-    var staging: UInt64 = 0
-    for i in 0..<tensors.count {
-      let tensor = try tensors[i]
-      if !keepsWeights { layout.end = firstWeight }
-      let stagedMask = try Plan.stagedMask(tensor, file)
-      staging = max(staging, stagedMask)
-      if let mask = tensor.mask, mask.form == .blocks {
-        _ = try layout.take(UInt64(tensor.strips) + 1, 4)
-        _ = try layout.take(UInt64(mask.first), 2)
-      }
-      for k in 0..<tensor.baseStreams {
-        let section = try file.data(tensor.data + k)
-        if k == 0, tensor.needsUnpacking {
-          _ = try layout.take(tensor.kernelCodeBytes, 1)
-          if section.codec != .stored { staging = max(staging, stagedMask + section.size) }
-        } else if section.codec != .stored {
-          _ = try layout.take(section.size, 1)
-        }
-      }
-      staging = max(staging, try Plan.takeOverlays(tensor, file, &layout))
-      lastWeight = max(lastWeight, layout.end)
-    }
-    layout.end = lastWeight
-    weightsEnd = lastWeight.value
+    weights = try WeightPlan(
+      file, tensors, program, sizes, limit: keepsWeights ? options.weight_limit : nil, &layout)
+    weightsEnd = layout.end.value
 
     slots = weightsEnd
     for slot in 0..<program.slotCount {
@@ -184,36 +158,9 @@ struct Plan {
     statesEnd = layout.end.value
     scratch = try ScratchLayout(program, tensors, sizes, idle: slots, &layout)
     // Staging reuses what is idle while the file is being loaded.
-    self.staging = staging
     let working = layout.end.value - slots
-    if staging > working { _ = try layout.take(staging - working, 1) }
+    if weights.staging > working { _ = try layout.take(weights.staging - working, 1) }
     total = layout.end.value
-  }
-
-  /// Bytes of staging that the mask of a tensor takes while its codes are staged behind it.
-  static func stagedMask(_ tensor: TensorDescriptor, _ file: CurtaFile) throws(CurtaError) -> UInt64
-  {
-    guard tensor.mask != nil else { return 0 }
-    let section = try file.data(tensor.data + tensor.baseStreams)
-    return section.codec == .stored
-      ? 0 : try CheckedSize(section.size).aligned(to: alignment).value
-  }
-
-  /// Takes what the overlays of a tensor need besides the file; gives the bytes of staging.
-  private static func takeOverlays(
-    _ tensor: TensorDescriptor, _ file: CurtaFile, _ layout: inout ArenaLayout
-  ) throws(CurtaError) -> UInt64 {
-    var staging: UInt64 = 0
-    for k in tensor.outlierStream..<tensor.dataCount {
-      let section = try file.data(tensor.data + k)
-      if tensor.residual != nil, k == tensor.residualStream {
-        _ = try layout.take(UInt64(tensor.rows) + 1, 4)
-        if section.codec != .stored { staging = section.size }
-      } else if section.codec != .stored {
-        _ = try layout.take(section.size, 1)
-      }
-    }
-    return staging
   }
 
   /// The largest buffer that lives in `slot`.

@@ -50,9 +50,12 @@ struct SessionState {
   var sizes: SessionSizes
   var scratch: ScratchLayout
   var kernels: UnsafePointer<curta_kernels>
-  var parallel: curta_parallel_function?
-  var parallelContext: UnsafeMutableRawPointer?
+  var options: curta_options
+  /// Of streamed tensors only those of `group` are there.
   var tensors: UnsafeMutablePointer<TensorEntry>
+  var descriptors: TensorTable
+  var weights: WeightPlan
+  var group: StreamGroup
   var buffers: UnsafeMutablePointer<BufferEntry>
   var states: UnsafeMutablePointer<StateEntry>
   var tokenizer: Tokenizer?

@@ -62,12 +62,13 @@ extension Session {
   /// Calls `part` for every share of the current op. The result does not depend on the split.
   private func dispatch(work: Int64) {
     let threads = state.pointee.sizes.threads
-    guard threads > 1, work >= Session.threadWork, let parallel = state.pointee.parallel else {
+    guard threads > 1, work >= Session.threadWork, let parallel = state.pointee.options.parallel
+    else {
       part(0, of: 1)
       return
     }
     parallel(
-      state.pointee.parallelContext,
+      state.pointee.options.parallel_context,
       { argument, part, parts in
         guard let argument else { return }
         Session(argument.assumingMemoryBound(to: SessionState.self))

@@ -1,0 +1,137 @@
+// Which weights a session keeps, and where those go that each step brings anew.
+// SPDX-License-Identifier: Apache-2.0
+//
+// With a limit the first tensors are kept while there is room. The others are streamed: ops are cut
+// into groups whose weights fit together, and those of a group are brought when its first op comes,
+// over those of the group before.
+
+import CurtaFormat
+
+/// Where the weights of a session lie.
+struct WeightPlan {
+  /// Tensors that are kept; those from here on are streamed.
+  let kept: UInt32
+  /// Weights of a group of ops at most, in the arena and in the file; one op may have as many.
+  let group: UInt64
+  /// Where streamed tensors are decoded, from the start of the arena.
+  let window: UInt64
+  let windowEnd: UInt64
+  /// What the tensors of a group take while they are decoded by all threads, at most.
+  let stepStaging: UInt64
+  let stepStagingSize: UInt64
+  /// What any one tensor takes, in memory that is idle while the file is loaded.
+  let staging: UInt64
+
+  /// Takes the arena's part; `limit` 0 keeps all tensors, nil none, as nothing is to run.
+  init(
+    _ file: CurtaFile, _ tensors: TensorTable, _ program: Program, _ sizes: SessionSizes,
+    limit: UInt64?, _ layout: inout ArenaLayout
+  ) throws(CurtaError) {
+    var all = CheckedSize.zero
+    var largest: UInt64 = 0
+    for i in 0..<tensors.count {
+      let needs = try TensorNeeds(tensors[i], file)
+      all = try all.plus(needs.weight)
+      largest = max(largest, needs.weight)
+    }
+    let isRunning = limit != nil
+    let limit = limit ?? 1
+    var kept: UInt32 = 0
+    if limit == 0 || all.value <= limit && isRunning {
+      kept = tensors.count
+      group = 0
+    } else {
+      var group = largest
+      for i in 0..<program.opCount where isRunning {
+        group = max(group, try WeightPlan.weight(of: program.op(i), tensors, file))
+      }
+      self.group = group
+      var room = limit > group ? limit - group : 0
+      while kept < tensors.count {
+        let needs = try TensorNeeds(tensors[kept], file)
+        guard needs.weight <= room else { break }
+        room -= needs.weight
+        kept += 1
+      }
+    }
+    self.kept = kept
+
+    var staging: UInt64 = 0
+    var widest: UInt64 = 0
+    for i in 0..<tensors.count {
+      let needs = try TensorNeeds(tensors[i], file)
+      staging = max(staging, needs.staging)
+      if i < kept {
+        _ = try layout.take(needs.arena, 1)
+      } else {
+        widest = max(widest, needs.arena)
+      }
+    }
+    self.staging = staging
+    window = layout.end.value
+    var stepStaging: UInt64 = 0
+    if kept < tensors.count, isRunning {
+      var op: UInt32 = 0
+      while op < program.opCount {
+        var group = StreamGroup()
+        try group.fill(from: op, kept: kept, most: self.group, program, tensors, file)
+        widest = max(widest, group.batch.size)
+        stepStaging = max(
+          stepStaging, try group.batch.stagingSize(threads: sizes.threads))
+        op = group.end
+      }
+    }
+    _ = try layout.take(widest, 1)
+    windowEnd = layout.end.value
+    self.stepStaging = windowEnd
+    stepStagingSize = stepStaging
+    _ = try layout.take(stepStagingSize, 1)
+  }
+
+  /// Bytes of the weights that an op reads.
+  private static func weight(
+    of op: OpRecord, _ tensors: TensorTable, _ file: CurtaFile
+  ) throws(CurtaError) -> UInt64 {
+    var sum = CheckedSize.zero
+    let operands = try op.tensorOperands
+    for k in 1..<16 where operands & (1 << UInt16(k)) != 0 {
+      let tensor = try op.operand(k)
+      if tensor != Program.none { sum = try sum.plus(TensorNeeds(tensors[tensor], file).weight) }
+    }
+    return sum.value
+  }
+}
+
+/// Consecutive ops whose streamed tensors are there together.
+struct StreamGroup {
+  /// The op after the last.
+  private(set) var end: UInt32 = 0
+  /// Their streamed tensors, with places from 0 on.
+  var batch = LoadBatch()
+
+  init() {}
+
+  /// Becomes the group that begins with op `first`: as many ops as have `most` bytes of weights.
+  mutating func fill(
+    from first: UInt32, kept: UInt32, most: UInt64, _ program: Program, _ tensors: TensorTable,
+    _ file: CurtaFile
+  ) throws(CurtaError) {
+    batch.removeAll()
+    var weight: UInt64 = 0
+    end = first
+    while end < program.opCount {
+      let op = try program.op(end)
+      let operands = try op.tensorOperands
+      let before = batch.end
+      for k in 1..<16 where operands & (1 << UInt16(k)) != 0 {
+        let tensor = try op.operand(k)
+        guard tensor != Program.none, tensor >= kept, !batch.contains(tensor) else { continue }
+        let needs = try TensorNeeds(tensors[tensor], file)
+        weight = try CheckedSize(weight).plus(needs.weight).value
+        if end > first, batch.isFull || weight > most { return batch.cut(to: before) }
+        try batch.add(tensor, needs)
+      }
+      end += 1
+    }
+  }
+}

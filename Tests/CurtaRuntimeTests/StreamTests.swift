@@ -1,0 +1,189 @@
+// Weights beyond a limit: the same bits from less memory, whatever has to be brought anew.
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurta
+import CurtaFormat
+import CurtaTestSupport
+import Testing
+
+@testable import CurtaRuntime
+
+extension FileParts {
+  /// The same file with every stored data section coded: by zstd, by LZ4, and so on. Sections of
+  /// zeros stay: they would be coded to less than a file may.
+  fileprivate func coded() -> FileParts {
+    var parts = self
+    for i in parts.sections.indices where parts.sections[i].kind == SectionKind.data {
+      guard parts.sections[i].codec == 0 else { continue }
+      let bytes = parts.sections[i].stored
+      let codec: UInt32 = i % 2 == 0 ? 1 : 2
+      let coded = codec == 1 ? Library.zstd(bytes) : Library.lz4(bytes)
+      guard bytes.count <= coded.count * Int(Limits.ratio) else { continue }
+      parts.sections[i].codec = codec
+      parts.sections[i].stored = coded
+    }
+    return parts
+  }
+}
+
+@Suite struct StreamTests {
+  /// As stored, and with all data coded.
+  private func forms(_ bytes: [UInt8]) throws -> [GuardedBytes] {
+    [GuardedBytes(bytes), GuardedBytes(try #require(FileParts(bytes)).coded().assemble())]
+  }
+
+  /// The least, half of the weights, and more than there are.
+  private func limits(_ file: GuardedBytes, _ setup: Setup) throws -> [UInt64] {
+    [1, try plan(file, setup).weight_bytes / 2 + 1, 1 << 40]
+  }
+
+  @Test(arguments: ValidVector.all)
+  func logitsAreTheReferences(_ vector: ValidVector) throws {
+    for file in try forms(vector.bytes) {
+      for threads: UInt32 in 1...3 {
+        for runner in threads == 1 ? [Runner.forward] : Runner.allCases {
+          var setup = Setup(chunk: 3, outputs: 3, threads: threads, runner: runner)
+          let whole = try plan(file, setup)
+          for limit in try limits(file, setup) {
+            setup.weightLimit = limit
+            let session = try TestSession(file, setup)
+            let logits = try session.run(vector.tokens, pieces: [3])
+            #expect(hash(logits) == vector.logitsHash, "\(setup)")
+            #expect(session.arena.canariesAreWhole && file.canariesAreWhole)
+            if limit == 1 << 40 { #expect(session.info.arena_bytes == whole.arena_bytes) }
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ImageVector.all)
+  func rowsAreTheReferences(_ vector: ImageVector) throws {
+    for file in try forms(vector.bytes) {
+      for threads: UInt32 in 1...2 {
+        var setup = Setup(outputs: 2, threads: threads, runner: .threads)
+        for limit in try limits(file, setup) {
+          setup.weightLimit = limit
+          let session = try TestSession(file, setup)
+          let images = vector.images(channels: Int(try session.image.channels))
+          #expect(hash(try session.run(images, batch: 2)) == vector.rowsHash, "\(setup)")
+          #expect(session.arena.canariesAreWhole && file.canariesAreWhole)
+        }
+      }
+    }
+  }
+
+  /// More memory keeps more, up to all; the least is less than half where there are layers enough.
+  @Test func theArenaFollowsTheLimit() throws {
+    var smallest = 1.0
+    for vector in ValidVector.all {
+      let file = try forms(vector.bytes)[1]
+      let whole = try plan(file, Setup()).weight_bytes
+      var last: UInt64 = 0
+      for limit in stride(from: UInt64(1), to: 2 * whole, by: Int(whole / 9 + 1)) {
+        let taken = try plan(file, Setup(weightLimit: limit)).weight_bytes
+        #expect(taken >= last, "\(vector) \(limit)")
+        last = taken
+        if limit == 1 { smallest = min(smallest, Double(taken) / Double(whole)) }
+      }
+      #expect(try plan(file, Setup(weightLimit: 2 * whole + (1 << 20))).weight_bytes == whole)
+    }
+    #expect(smallest < 0.5)
+  }
+
+  /// Every tensor of the vectors is named by an op, and what ops name are tensors.
+  @Test func opsNameAllTensors() throws {
+    for bytes in ValidVector.all.map(\.bytes) + ImageVector.all.map(\.bytes) {
+      let guarded = GuardedBytes(bytes)
+      let file = try CurtaFile(ByteView(guarded.base, count: guarded.count))
+      let tensors = try file.tensors()
+      let program = try file.program(tensors)
+      var named = Set<UInt32>()
+      for i in 0..<program.opCount {
+        let op = try program.op(i)
+        let operands = try op.tensorOperands
+        for k in 1..<16 where operands & (1 << UInt16(k)) != 0 {
+          let tensor = try op.operand(k)
+          if tensor != Program.none { named.insert(tensor) }
+        }
+      }
+      #expect(named == Set(0..<tensors.count))
+    }
+  }
+
+  /// A decoder that fails in a step gives its status; the next step goes on where the last ended.
+  @Test func aDecoderMayFailInAStep() throws {
+    let vector = try #require(ValidVector.all.first { $0.name == "tiny.curta" })
+    let file = try forms(vector.bytes)[1]
+    for threads: UInt32 in [1, 2] {
+      var left: Int32 = .max
+      try withUnsafeMutablePointer(to: &left) { left in
+        var options = Setup(threads: threads, runner: .backward, weightLimit: 1).options
+        options.zstd_context = UnsafeMutableRawPointer(left)
+        options.zstd = { context, source, sourceSize, target, targetSize in
+          let left = context!.assumingMemoryBound(to: Int32.self)
+          left.pointee -= 1
+          return left.pointee < 0
+            ? 1 : Library.decodeZstd(nil, source, sourceSize, target, targetSize)
+        }
+        var info = curta_plan_info()
+        info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
+        try check(curta_plan(file.base, file.count, &options, &info))
+        let arena = GuardedBytes(count: Int(info.arena_bytes), fill: 0xA5)
+        var session: OpaquePointer?
+        try check(
+          curta_session_init(file.base, file.count, &options, arena.base, arena.count, &session))
+        let whole = try TestSession(file, Setup())
+        for (past, token) in vector.tokens.enumerated() {
+          for successes in [0, 2, 5] as [Int32] {
+            left.pointee = successes
+            #expect(curta_step(session, [token], 1, 1) == Status.badFrame.rawValue)
+            #expect(curta_past(session) == past && curta_logits(session, 0) == nil)
+          }
+          left.pointee = .max
+          try check(curta_step(session, [token], 1, 1))
+          try whole.step([token])
+          let row = UnsafeBufferPointer(start: curta_logits(session, 0), count: whole.vocabulary)
+          #expect(Array(row) == whole.logits(0))
+        }
+        #expect(arena.canariesAreWhole)
+      }
+    }
+  }
+
+  /// What is told to be read soon lies in the file, and is all that is large.
+  @Test func theHostIsToldWhatIsNext() throws {
+    let vector = try #require(ValidVector.all.first { $0.name == "overlaid.curta" })
+    let file = GuardedBytes(vector.bytes)
+    var told: [Range<Int>] = []
+    try withUnsafeMutablePointer(to: &told) { told in
+      var options = Setup(weightLimit: 1).options
+      options.prefetch_context = UnsafeMutableRawPointer(told)
+      options.prefetch = { context, bytes, size in
+        let start = Int(bitPattern: bytes)
+        context!.assumingMemoryBound(to: [Range<Int>].self).pointee.append(start..<start + size)
+      }
+      var info = curta_plan_info()
+      info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
+      try check(curta_plan(file.base, file.count, &options, &info))
+      let arena = GuardedBytes(count: Int(info.arena_bytes), fill: 0xA5)
+      var session: OpaquePointer?
+      try check(
+        curta_session_init(file.base, file.count, &options, arena.base, arena.count, &session))
+      #expect(told.pointee.isEmpty)
+      try check(curta_step(session, Array(vector.tokens.prefix(1)), 1, 1))
+    }
+    let base = Int(bitPattern: file.base)
+    #expect(told.allSatisfy { $0.lowerBound >= base && $0.upperBound <= base + file.count })
+    let curta = try CurtaFile(ByteView(file.base, count: file.count))
+    let tensors = try curta.tensors()
+    for i in 0..<tensors.count {
+      let tensor = try tensors[i]
+      let first = try curta.data(tensor.data)
+      let last = try curta.data(tensor.data + tensor.dataCount - 1)
+      guard last.offset + last.storedSize - first.offset >= 1 << 14 else { continue }
+      #expect(told.contains { $0.lowerBound == base + Int(first.offset) }, "tensor \(i)")
+    }
+    #expect(!told.isEmpty)
+  }
+}
