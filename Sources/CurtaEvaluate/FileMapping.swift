@@ -16,7 +16,7 @@ public final class FileMapping: @unchecked Sendable {
 
   /// Throws `HostError.system` for what is not a readable regular file.
   ///
-  /// `forRunning`: it will be kept and read over and over, which large pages make faster.
+  /// `forRunning`: what is stored in it will be read over and over, which large pages make faster.
   public init(_ path: String, forRunning: Bool = false) throws(HostError) {
     self.path = path
     // Nonblocking, so that a pipe of that name does not hold us up.
@@ -32,14 +32,20 @@ public final class FileMapping: @unchecked Sendable {
     if count == 0 {
       bytes = ByteView(UnsafeRawPointer(bitPattern: Int(alignment))!, count: 0)
       space = nil
-    } else if forRunning, LargePages.suit(count), let read = LargePages.read(descriptor, count) {
-      bytes = ByteView(read.base, count: count)
-      space = UnsafeRawBufferPointer(read.space)
     } else {
       let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0)
       guard let base, base != MAP_FAILED else { throw FileMapping.failure(path) }
-      bytes = ByteView(base, count: count)
-      space = UnsafeRawBufferPointer(start: base, count: count)
+      let mapped = ByteView(base, count: count)
+      if forRunning, LargePages.suit(count), FileMapping.isMostlyStored(mapped),
+        let read = LargePages.read(descriptor, count)
+      {
+        munmap(base, count)
+        bytes = ByteView(read.base, count: count)
+        space = UnsafeRawBufferPointer(read.space)
+      } else {
+        bytes = mapped
+        space = UnsafeRawBufferPointer(start: base, count: count)
+      }
     }
   }
 
@@ -52,6 +58,16 @@ public final class FileMapping: @unchecked Sendable {
 
   deinit {
     if let space { munmap(UnsafeMutableRawPointer(mutating: space.baseAddress!), space.count) }
+  }
+
+  /// Whether half of the file or more is used where it lies: what is compressed is read once.
+  private static func isMostlyStored(_ bytes: ByteView) -> Bool {
+    guard let file = try? CurtaFile(bytes) else { return false }
+    var stored: UInt64 = 0
+    for i in 0..<file.dataCount {
+      if let section = try? file.data(i), section.codec == .stored { stored += section.size }
+    }
+    return stored >= UInt64(bytes.count) / 2
   }
 
   private static func failure(_ path: String) -> HostError {
