@@ -21,8 +21,8 @@ struct ByteCount: ExpressibleByArgument {
 struct WeightFlags: ParsableArguments {
   @Flag(
     help: """
-      For a model that is larger than the memory: keep only the weights that are being used, and \
-      bring those of the next layers while these compute.
+      For a model that is larger than the memory: keep only the weights of the ops that run, and \
+      bring those of the next ones in their place.
       """)
   var stream = false
 
