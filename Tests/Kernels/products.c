@@ -229,6 +229,13 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
                      groupings[i / 4], RANDOM, patterns[random_below(6)][1]);
     check_problem(&p, variant, set->name, kernel, 0);
   }
+  // Tokens enough for panels, sums as large as they get.
+  for (uint32_t i = 0; i < 12 * kinds_of_group; i++) {
+    const uint32_t columns = i % 12 < 6 ? 1 + random_below(130) : longer[random_below(7)];
+    const problem p = make_problem(kind, 12 + random_below(8), columns > 5000 ? 3 : 20, columns,
+                                   groupings[i / 12], patterns[i % 6][0], patterns[i % 6][1]);
+    check_problem(&p, variant, set->name, kernel, columns < 50);
+  }
   // More tokens and rows than share what is packed, several chunks of columns.
   for (uint32_t g = 0; g < kinds_of_group; g++) {
     const problem p = make_problem(kind, 250 + random_below(30), 250 + random_below(30),
@@ -253,6 +260,14 @@ static void check_masked(const curta_kernels *set, product *variant, uint32_t ki
         mask_problem(&p, 10 + random_below(90), 0);
         check_problem(&p, variant, set->name, kernel, widths[k] <= 2000);
       }
+  // Tokens enough for panels, sums as large as they get.
+  for (uint32_t i = 0; i < 36; i++) {
+    const uint32_t columns = i < 18 ? 1 + random_below(130) : widths[6 + i % 6];
+    problem p = make_problem(kind, 12 + random_below(8), 18, columns, tried[i % 3],
+                             patterns[i / 3 % 4], patterns[random_below(4)]);
+    mask_problem(&p, 10 + random_below(90), 0);
+    check_problem(&p, variant, set->name, kernel, i < 18);
+  }
   for (uint32_t i = 0; i < 12; i++) {
     problem p = make_problem(kind, 1 + random_below(100), 90 + random_below(30),
                              300 + random_below(1500), tried[i / 4], RANDOM, RANDOM);
@@ -288,14 +303,15 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
   }
 }
 
-/// Half of the blocks against all of them, turn by turn, on layers of vision transformers: DeiT-S
-/// and Examples/models/vit-cifar10.
+/// Half of the blocks against all of them, turn by turn, on layers of vision transformers: DINOv2
+/// ViT-S/14, DeiT-S and Examples/models/vit-cifar10.
 static void bench_masked(const curta_kernels *set, product *variant, uint32_t kind,
                          const char *kernel) {
-  static const uint32_t layers[][3] = {{197, 384, 384}, {197, 1536, 384}, {197, 384, 1536},
-                                       {65, 144, 144},  {65, 576, 144},   {65, 144, 576}};
+  static const uint32_t layers[][3] = {
+      {257, 384, 384},  {257, 1152, 384}, {257, 1536, 384}, {257, 384, 1536}, {197, 384, 384},
+      {197, 1536, 384}, {197, 384, 1536}, {65, 144, 144},   {65, 576, 144},   {65, 144, 576}};
   static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}};
-  for (uint32_t i = 0; i < 12 && set != &curta_kernels_scalar; i++) {
+  for (uint32_t i = 0; i < 20 && set != &curta_kernels_scalar; i++) {
     const uint32_t tokens = layers[i / 2][0], rows = layers[i / 2][1], columns = layers[i / 2][2];
     const problem dense = make_problem(kind, tokens, rows, columns, tried[i % 2], RANDOM, RANDOM);
     problem masked = dense;

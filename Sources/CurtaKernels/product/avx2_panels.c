@@ -1,0 +1,267 @@
+// The frame of panels for AVX2 and AVX-VNNI, and the tiles of AVX2.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Proof that no lane overflows, for codes q within 127. Int32 lanes are modulo 2^32 and end at the
+// sum of c * q, abs <= 127 * 127 * 2^17 < 2^31. Of the int16 lanes:
+//
+// bytes: VPMADDUBSW has abs(c) and q where c is not negative, else not(q) = -q - 1, which takes one
+//   instruction that runs anywhere, where VPSIGNB is two of four: abs <= 2 * 127 * 128 = 32512 <
+//   2^15. What it leaves too little is abs(c) where c is negative, the same for every token.
+// small: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two are 32004 < 2^15.
+
+#include "../kernels.h"
+#include "masked.h"
+
+#if defined(__x86_64__)
+#include "avx2_panels.h"
+
+_Static_assert(CURTA_PANEL_BYTES <= CURTA_PRODUCT_SCRATCH(1), "room for a panel");
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/// Where the sums of a panel go: into z while chunks are added.
+typedef struct {
+  __m256i even[2], odd[2]; // mantissas of the rows 0, 2, 4, 6 and 1, 3, 5, 7 of each half
+  __m256i there[2];        // masks of the rows
+  __m256i half;
+  __m128i shift, up; // 32 - shift
+  int first, last;   // chunk
+} sink;
+
+CURTA_AVX2_INLINE void begin_sink(sink *to, const curta_weight *w, uint32_t n, uint32_t rows) {
+  _Alignas(32) int32_t m[CURTA_PANEL_ROWS] = {0}, there[CURTA_PANEL_ROWS] = {0};
+  for (uint32_t r = 0; r < rows; r++) {
+    m[r] = w->mantissas[n + r];
+    there[r] = -1;
+  }
+  for (int h = 0; h < 2; h++) {
+    to->even[h] = load256(m + 8 * h);
+    to->odd[h] = _mm256_srli_epi64(to->even[h], 32);
+    to->there[h] = load256(there + 8 * h);
+  }
+  to->half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
+  to->shift = _mm_cvtsi32_si128((int32_t)w->shift);
+  to->up = _mm_cvtsi32_si128(32 - (int32_t)w->shift);
+}
+
+/// round(sum * m, shift) of eight rows; shift <= 26.
+CURTA_AVX2_INLINE __m256i finished(const sink *to, int h, __m256i sum) {
+  const __m256i even = _mm256_mul_epi32(sum, to->even[h]);
+  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), to->odd[h]);
+  const __m256i low = _mm256_srl_epi64(_mm256_add_epi64(even, to->half), to->shift);
+  const __m256i high = _mm256_sll_epi64(_mm256_add_epi64(odd, to->half), to->up);
+  return _mm256_blend_epi32(low, high, 0xAA);
+}
+
+/// Brings the sums of some tokens to where they go.
+CURTA_AVX2_INLINE void deliver(const sink *to, uint32_t tokens, const __m256i (*sums)[2],
+                               int32_t *z, size_t z_stride, int whole) {
+  for (uint32_t t = 0; t < tokens; t++, z += z_stride)
+    CURTA_UNROLL for (int h = 0; h < 2; h++) {
+      __m256i sum = sums[t][h];
+      if (!to->first)
+        sum = _mm256_add_epi32(sum, whole ? load256(z + 8 * h)
+                                          : _mm256_maskload_epi32(z + 8 * h, to->there[h]));
+      if (to->last)
+        sum = finished(to, h, sum);
+      if (whole)
+        store256(z + 8 * h, sum);
+      else
+        _mm256_maskstore_epi32(z + 8 * h, to->there[h], sum);
+    }
+}
+
+/// Adds what the codes of a token are too large by.
+CURTA_AVX2_INLINE void correct(const curta_panel *p, int32_t bias, const int16_t *block_sums,
+                               __m256i *sums) {
+  int32_t all = 0;
+  for (uint32_t b = 0; b < p->blocks; b++)
+    all += block_sums[p->places ? p->places[b] : b];
+  const __m256i correction = _mm256_set1_epi32(-bias * all);
+  sums[0] = _mm256_add_epi32(sums[0], correction);
+  sums[1] = _mm256_add_epi32(sums[1], correction);
+}
+
+/// The tokens t0 ... t1-1 of a packed chunk; its columns, or all, begin at `column`.
+CURTA_AVX2_INLINE void run_tokens(const curta_panel *p, const curta_panel_way *way,
+                                  const curta_codes *x, size_t column, uint32_t t0, uint32_t t1,
+                                  const sink *to, int32_t *z, size_t z_stride, int whole) {
+  for (uint32_t t = t0, tokens; t < t1; t += tokens) {
+    tokens = t1 - t >= 4 ? 4 : 1;
+    const int8_t *q[4];
+    for (uint32_t i = 0; i < 4; i++)
+      q[i] = x->codes + (size_t)(t + least(i, tokens - 1)) * x->stride + column;
+    __m256i sums[4][2];
+    (tokens == 4 ? way->four : way->one)(p, q, sums);
+    if (way->bias)
+      for (uint32_t i = 0; i < tokens; i++)
+        correct(p, way->bias, x->sums + ((size_t)(t + i) * x->stride + column) / 32, sums[i]);
+    deliver(to, tokens, (const __m256i(*)[2])sums, z + t * z_stride, z_stride, whole);
+  }
+}
+
+CURTA_AVX2 void curta_avx2_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                  size_t z_stride, const curta_panel_way *way, void *scratch) {
+  uint8_t *const codes = scratch;
+  const uint32_t fitting = CURTA_PANEL_BYTES / way->block_bytes;
+  curta_weight of = *w; // what the panel is of: a strip of it, when masked
+  const uint16_t *places = 0;
+  uint32_t top = 0; // its first row
+  curta_panel p;
+  p.codes = codes;
+  sink to;
+  for (uint32_t n = n0, rows; n < n1; n += rows) {
+    rows = least(n1 - n, CURTA_PANEL_ROWS);
+    if (w->mask_starts) {
+      const uint32_t strip = n / CURTA_STRIP_ROWS;
+      of = curta_strip(w, strip);
+      places = w->mask_blocks + w->mask_starts[strip];
+      top = strip * CURTA_STRIP_ROWS;
+      rows = least(n1, top + CURTA_STRIP_ROWS) - n;
+    }
+    const uint8_t *row[CURTA_PANEL_ROWS]; // where rows run out the last one is repeated
+    for (uint32_t r = 0; r < CURTA_PANEL_ROWS; r++)
+      row[r] = (const uint8_t *)of.codes + (size_t)(n - top + least(r, rows - 1)) * of.row_bytes;
+    begin_sink(&to, &of, n - top, rows);
+    // Chunks of the same size; one at least, which may be empty.
+    const uint32_t blocks = (of.columns + 31) / 32;
+    const uint32_t chunks = blocks ? (blocks + fitting - 1) / fitting : 1;
+    const uint32_t most = (blocks + chunks - 1) / chunks;
+    for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+      const uint32_t first = chunk * most;
+      p.blocks = least(blocks - first, most);
+      p.places = places ? places + first : 0;
+      __m256i begins[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+      for (size_t b = 0; b < p.blocks; b++)
+        way->pack(row, (first + b) * 32, codes + b * way->block_bytes, begins);
+      store256(p.begins, begins[0]);
+      store256(p.begins + 8, begins[1]);
+      to.first = chunk == 0;
+      to.last = chunk + 1 == chunks;
+      const size_t column = places ? 0 : (size_t)first * 32;
+      if (rows == CURTA_PANEL_ROWS)
+        run_tokens(&p, way, x, column, t0, t1, &to, z + (n - n0), z_stride, 1);
+      else
+        run_tokens(&p, way, x, column, t0, t1, &to, z + (n - n0), z_stride, 0);
+    }
+  }
+}
+
+// MARK: - Bytes
+
+/// A step: magnitudes of 16 rows, then which of them are negative.
+CURTA_AVX2 static void pack_bytes(const uint8_t *const *row, size_t at, uint8_t *to,
+                                  __m256i *begins) {
+  CURTA_UNROLL for (int h = 0; h < 2; h++) {
+    __m256i c[8];
+    turn_rows(row + 8 * h, at, c);
+    __m256i all = _mm256_setzero_si256(); // of a pair at most 8 * 254
+    CURTA_UNROLL for (int j = 0; j < 8; j++) {
+      const __m256i size = _mm256_abs_epi8(c[j]);
+      const __m256i negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), c[j]);
+      store256(to + j * 128 + h * 32, size);
+      store256(to + j * 128 + h * 32 + 64, negative);
+      all = _mm256_add_epi16(
+          all, _mm256_maddubs_epi16(_mm256_and_si256(size, negative), _mm256_set1_epi8(1)));
+    }
+    begins[h] = _mm256_add_epi32(begins[h], _mm256_madd_epi16(all, _mm256_set1_epi16(1)));
+  }
+}
+
+/// Adds abs(c) * q or not(q) to `lanes`.
+CURTA_AVX2_INLINE __m256i add_bytes(__m256i lanes, __m256i size, __m256i negative, __m256i q) {
+  const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_xor_si256(q, negative));
+  return _mm256_add_epi32(lanes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+CURTA_AVX2_INLINE __m256i four_codes(const int8_t *q) {
+  int32_t codes;
+  __builtin_memcpy(&codes, q, 4);
+  return _mm256_set1_epi32(codes);
+}
+
+CURTA_AVX2_INLINE void bytes_tile(const curta_panel *p, const int8_t *const *q, uint32_t tokens,
+                                  __m256i (*sums)[2]) {
+  __m256i lanes[4][2];
+  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
+      lanes[t][h] = load256(p->begins + 8 * h);
+  const uint8_t *codes = p->codes;
+  for (uint32_t b = 0; b < p->blocks; b++) {
+    const size_t at = (p->places ? p->places[b] : b) * (size_t)32;
+    for (uint32_t k = 0; k < 32; k += 4, codes += 128) {
+      const __m256i size[2] = {load256(codes), load256(codes + 32)};
+      const __m256i negative[2] = {load256(codes + 64), load256(codes + 96)};
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
+        const __m256i own = four_codes(q[t] + at + k);
+        CURTA_UNROLL for (int h = 0; h < 2; h++) lanes[t][h] =
+            add_bytes(lanes[t][h], size[h], negative[h], own);
+      }
+    }
+  }
+  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
+      sums[t][h] = lanes[t][h];
+}
+
+CURTA_AVX2 static void bytes_one(const curta_panel *p, const int8_t *const *q, __m256i (*sums)[2]) {
+  bytes_tile(p, q, 1, sums);
+}
+CURTA_AVX2 static void bytes_four(const curta_panel *p, const int8_t *const *q,
+                                  __m256i (*sums)[2]) {
+  bytes_tile(p, q, 4, sums);
+}
+
+// MARK: - Small codes
+
+enum { SMALL_BIAS = 32 };
+
+/// A step: codes + 32 of 16 rows.
+CURTA_AVX2 static void pack_small(const uint8_t *const *row, size_t at, uint8_t *to,
+                                  __m256i *begins) {
+  (void)begins;
+  CURTA_UNROLL for (int h = 0; h < 2; h++) {
+    __m256i c[8];
+    turn_rows(row + 8 * h, at, c);
+    CURTA_UNROLL for (int j = 0; j < 8; j++)
+        store256(to + j * 64 + h * 32, _mm256_add_epi8(c[j], _mm256_set1_epi8(SMALL_BIAS)));
+  }
+}
+
+CURTA_AVX2_INLINE void small_tile(const curta_panel *p, const int8_t *const *q, uint32_t tokens,
+                                  __m256i (*sums)[2]) {
+  __m256i lanes[4][2];
+  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
+      lanes[t][h] = _mm256_setzero_si256();
+  const uint8_t *codes = p->codes;
+  for (uint32_t b = 0; b < p->blocks; b++) {
+    const size_t at = (p->places ? p->places[b] : b) * (size_t)32;
+    for (uint32_t k = 0; k < 32; k += 8, codes += 128) {
+      const __m256i u[2] = {load256(codes), load256(codes + 32)};
+      const __m256i v[2] = {load256(codes + 64), load256(codes + 96)};
+      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
+        const __m256i a = four_codes(q[t] + at + k), b4 = four_codes(q[t] + at + k + 4);
+        CURTA_UNROLL for (int h = 0; h < 2; h++) {
+          const __m256i step =
+              _mm256_add_epi16(_mm256_maddubs_epi16(u[h], a), _mm256_maddubs_epi16(v[h], b4));
+          lanes[t][h] =
+              _mm256_add_epi32(lanes[t][h], _mm256_madd_epi16(step, _mm256_set1_epi16(1)));
+        }
+      }
+    }
+  }
+  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
+      sums[t][h] = lanes[t][h];
+}
+
+CURTA_AVX2 static void small_one(const curta_panel *p, const int8_t *const *q, __m256i (*sums)[2]) {
+  small_tile(p, q, 1, sums);
+}
+CURTA_AVX2 static void small_four(const curta_panel *p, const int8_t *const *q,
+                                  __m256i (*sums)[2]) {
+  small_tile(p, q, 4, sums);
+}
+
+const curta_panel_way curta_avx2_bytes_way = {bytes_one, bytes_four, pack_bytes, 1024, 0};
+const curta_panel_way curta_avx2_small_way = {small_one, small_four, pack_small, 512, SMALL_BIAS};
+
+#endif

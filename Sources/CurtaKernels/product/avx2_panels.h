@@ -1,0 +1,65 @@
+// Products of byte tensors without scales for many tokens: panels of 16 rows by tiles of 4 tokens.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A lane of a panel is a row, so that nothing is summed across lanes: a tile of rows by columns
+// ends in 28 instructions, a strip of a masked tensor has six blocks perhaps. Four columns of all
+// rows lie after each other and meet the same four codes of a token, broadcast from memory.
+
+#ifndef CURTA_AVX2_PANELS_H
+#define CURTA_AVX2_PANELS_H
+
+#include "../avx2.h"
+#include "tiled.h"
+
+enum {
+  CURTA_PANEL_ROWS = 16,
+  CURTA_PANEL_BYTES = 24576, // of a packed chunk at most
+  CURTA_PANEL_TOKENS = 12,   // fewer do not pay for packing
+};
+
+/// A chunk of columns of a panel.
+typedef struct {
+  const uint8_t *codes;   // [blocks][8] steps of four columns, each as `pack` of a way leaves it
+  const uint16_t *places; // of the blocks in a token's row, or NULL: side by side
+  uint32_t blocks;
+  _Alignas(32) int32_t begins[CURTA_PANEL_ROWS]; // what the sums of rows begin at
+} curta_panel;
+
+/// sums[token] = what each row's sum begins at and u * q over the chunk.
+typedef void curta_panel_tile(const curta_panel *p, const int8_t *const *q, __m256i (*sums)[2]);
+
+/// How codes are multiplied.
+typedef struct {
+  curta_panel_tile *one, *four; // tokens
+  /// Packs a block of 16 rows, row[r] + at; adds to what their sums begin at.
+  void (*pack)(const uint8_t *const *row, size_t at, uint8_t *to, __m256i *begins);
+  uint32_t block_bytes; // packed
+  int32_t bias;         // that the sums are corrected by for each token: -bias * (sum of q)
+} curta_panel_way;
+
+/// The product of curta_kernels.h of a tensor of bytes without group scales.
+void curta_avx2_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                       const curta_panel_way *way, void *scratch);
+
+extern const curta_panel_way curta_avx2_bytes_way, curta_avx2_small_way;
+
+/// Four columns of 8 rows to a vector: x[j] has columns 4 j ... 4 j + 3 of row[r] + at.
+CURTA_AVX2_INLINE void turn_rows(const uint8_t *const *row, size_t at, __m256i *x) {
+  __m256i a[8], b[8];
+  CURTA_UNROLL for (int r = 0; r < 8; r += 2) {
+    const __m256i even = load256(row[r] + at), odd = load256(row[r + 1] + at);
+    a[r] = _mm256_unpacklo_epi32(even, odd);
+    a[r + 1] = _mm256_unpackhi_epi32(even, odd);
+  }
+  CURTA_UNROLL for (int r = 0; r < 8; r += 4) CURTA_UNROLL for (int i = 0; i < 2; i++) {
+    b[r + 2 * i] = _mm256_unpacklo_epi64(a[r + i], a[r + i + 2]);
+    b[r + 2 * i + 1] = _mm256_unpackhi_epi64(a[r + i], a[r + i + 2]);
+  }
+  CURTA_UNROLL for (int j = 0; j < 4; j++) {
+    x[j] = _mm256_permute2x128_si256(b[j], b[j + 4], 0x20);
+    x[j + 4] = _mm256_permute2x128_si256(b[j], b[j + 4], 0x31);
+  }
+}
+
+#endif
