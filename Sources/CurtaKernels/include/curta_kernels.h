@@ -50,7 +50,7 @@ enum {
 
 /// Bytes that a product of so many tokens works in.
 #ifdef __x86_64__
-#define CURTA_PRODUCT_SCRATCH(tokens) (27648 + 10432 * CURTA_PRODUCT_TILES(tokens))
+#define CURTA_PRODUCT_SCRATCH(tokens) (27648 + 10368 * CURTA_PRODUCT_TILES(tokens))
 #else
 #define CURTA_PRODUCT_SCRATCH(tokens) (15360 + 6912 * CURTA_PRODUCT_TILES(tokens))
 #endif

@@ -38,9 +38,8 @@ typedef struct {
   int32_t q[CHUNK * 8][TILE];    // codes, [4 columns][token]
   union {                        // -bias * (sum of q)
     int32_t parts[TILE][CHUNK];  // of each part; of each block when masked; with scales
-    int32_t blocks[CHUNK][TILE]; // of each block, when masked without scales
+    int32_t blocks[CHUNK][TILE]; // of each block, without scales
   } corrections;
-  int32_t all[16]; // of all columns, or of those that survive in the strip; without scales
 } packed_tile;
 
 _Static_assert(sizeof(packed) + (CURTA_PRODUCT_TOKENS / TILE) * sizeof(packed_tile) ==
@@ -161,39 +160,49 @@ static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there
       __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
 }
 
-/// Adds up what a strip's surviving blocks correct.
-CURTA_AVX512 static void correct_strip(const chunk *c, uint32_t tokens) {
-  for (uint32_t i = 0; i < tokens; i += TILE) {
-    packed_tile *of = &c->tiles[i / TILE];
-    __m512i all = _mm512_setzero_si512();
-    for (uint32_t g = 0; g < c->parts; g++)
-      all = _mm512_add_epi32(
-          all, _mm512_maskz_loadu_epi32((1 << TILE) - 1, of->corrections.blocks[c->places[g]]));
-    store512(of->all, all);
+/// Of four tokens element j of each to out[j], from the i-th token on.
+CURTA_AVX512_INLINE void turn_four(const __m512i *of, int32_t (*out)[TILE], uint32_t i,
+                                   int elements) {
+  const __m512i ab0 = _mm512_unpacklo_epi32(of[0], of[1]),
+                ab1 = _mm512_unpackhi_epi32(of[0], of[1]);
+  const __m512i de0 = _mm512_unpacklo_epi32(of[2], of[3]),
+                de1 = _mm512_unpackhi_epi32(of[2], of[3]);
+  const __m512i x[4] = {_mm512_unpacklo_epi64(ab0, de0), _mm512_unpackhi_epi64(ab0, de0),
+                        _mm512_unpacklo_epi64(ab1, de1), _mm512_unpackhi_epi64(ab1, de1)};
+  CURTA_UNROLL for (int j = 0; j < 4; j++) {
+    store128(&out[j][i], _mm512_castsi512_si128(x[j]));
+    store128(&out[4 + j][i], _mm512_extracti32x4_epi32(x[j], 1));
+    if (elements == 16) {
+      store128(&out[8 + j][i], _mm512_extracti32x4_epi32(x[j], 2));
+      store128(&out[12 + j][i], _mm512_extracti32x4_epi32(x[j], 3));
+    }
   }
 }
 
-/// Packs up to four tokens; the last one is repeated.
-CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens) {
-  const int8_t *q[4];
+/// Packs up to four tokens; the last one is repeated. `factor`: -bias, without scales.
+CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t tokens,
+                                     __m512i factor) {
+  packed_tile *tile = &c->tiles[i / TILE];
+  size_t row[4];
   for (uint32_t k = 0; k < 4; k++)
-    q[k] =
-        c->x->codes + (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
+    row[k] = (size_t)(t + i + least(k, tokens - 1)) * c->x->stride + (size_t)c->first * 32;
+  __m512i x[4];
   // Rows of codes are padded to 64.
   for (uint32_t at = 0; at < c->blocks * 32; at += 64) {
-    int32_t(*out)[TILE] = &c->tiles[i / TILE].q[at / 4];
-    const __m512i a = load512(q[0] + at), b = load512(q[1] + at);
-    const __m512i d = load512(q[2] + at), e = load512(q[3] + at);
-    const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
-    const __m512i de0 = _mm512_unpacklo_epi32(d, e), de1 = _mm512_unpackhi_epi32(d, e);
-    const __m512i x[4] = {_mm512_unpacklo_epi64(ab0, de0), _mm512_unpackhi_epi64(ab0, de0),
-                          _mm512_unpacklo_epi64(ab1, de1), _mm512_unpackhi_epi64(ab1, de1)};
-    CURTA_UNROLL for (int j = 0; j < 4; j++) {
-      store128(&out[j][i % TILE], _mm512_castsi512_si128(x[j]));
-      store128(&out[4 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 1));
-      store128(&out[8 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 2));
-      store128(&out[12 + j][i % TILE], _mm512_extracti32x4_epi32(x[j], 3));
+    CURTA_UNROLL for (int k = 0; k < 4; k++) x[k] = load512(c->x->codes + row[k] + at);
+    turn_four(x, &tile->q[at / 4], i % TILE, 16);
+  }
+  if (c->w->group_scales)
+    return;
+  const __mmask32 there = ((__mmask32)1 << c->blocks) - 1;
+  CURTA_UNROLL for (int half = 0; half < 2; half++) {
+    CURTA_UNROLL for (int k = 0; k < 4; k++) {
+      const __m512i sums = _mm512_maskz_loadu_epi16(there, c->x->sums + row[k] / 32);
+      x[k] = _mm512_mullo_epi32(_mm512_cvtepi16_epi32(half ? _mm512_extracti64x4_epi64(sums, 1)
+                                                           : _mm512_castsi512_si256(sums)),
+                                factor);
     }
+    turn_four(x, &tile->corrections.blocks[16 * half], i % TILE, half ? 8 : 16);
   }
 }
 
@@ -226,20 +235,10 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
   const __m512i after = load512(c->ends), ends = _mm512_sub_epi32(after, one);
   const __m512i begins =
       _mm512_maskz_permutexvar_epi32(0xFFFE, _mm512_sub_epi32(order, one), after);
-  for (uint32_t i = 0; i < tokens; i++) {
+  for (uint32_t i = 0; i < tokens && w->group_scales; i++) {
     const int16_t *of = c->x->sums + (size_t)(t + i) * (c->x->stride / 32) + first;
     const __m512i sums = _mm512_maskz_loadu_epi16(there, of);
     packed_tile *tile = &c->tiles[i / TILE];
-    if (!w->group_scales && w->mask_starts) {
-      for (uint32_t b = 0; b < blocks; b++)
-        tile->corrections.blocks[b][i % TILE] = -bias * of[b];
-      continue;
-    }
-    if (!w->group_scales) {
-      const __m512i pairs = _mm512_madd_epi16(sums, _mm512_set1_epi16(1));
-      tile->all[i % TILE] = -bias * _mm512_reduce_add_epi32(pairs);
-      continue;
-    }
     int32_t *corrections = tile->corrections.parts[i % TILE];
     const __m512i own =
         _mm512_mullo_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(sums)), factor);
@@ -262,7 +261,7 @@ CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, 
                                            _mm512_permutexvar_epi32(begins, before)));
   }
   for (uint32_t i = 0; i < tokens; i += 4)
-    pack_tokens(c, t, i, least(tokens - i, 4));
+    pack_tokens(c, t, i, least(tokens - i, 4), factor);
 }
 
 #endif
