@@ -44,7 +44,7 @@ CURTA_AVX2_INLINE void begin_sink(sink *to, const curta_weight *w, uint32_t n, u
   to->up = _mm_cvtsi32_si128(32 - (int32_t)w->shift);
 }
 
-/// round(sum * m, shift) of eight rows; shift <= 26.
+/// round(sum * m, shift) of eight rows; shift <= 32.
 CURTA_AVX2_INLINE __m256i finished(const sink *to, int h, __m256i sum) {
   const __m256i even = _mm256_mul_epi32(sum, to->even[h]);
   const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), to->odd[h]);
@@ -56,7 +56,7 @@ CURTA_AVX2_INLINE __m256i finished(const sink *to, int h, __m256i sum) {
 /// Brings the sums of some tokens to where they go.
 CURTA_AVX2_INLINE void deliver(const sink *to, uint32_t tokens, const __m256i (*sums)[2],
                                int32_t *z, size_t z_stride, int whole) {
-  for (uint32_t t = 0; t < tokens; t++, z += z_stride)
+  for (uint32_t t = 0; t < tokens; t++, z += z_stride) {
     CURTA_UNROLL for (int h = 0; h < 2; h++) {
       __m256i sum = sums[t][h];
       if (!to->first)
@@ -69,6 +69,7 @@ CURTA_AVX2_INLINE void deliver(const sink *to, uint32_t tokens, const __m256i (*
       else
         _mm256_maskstore_epi32(z + 8 * h, to->there[h], sum);
     }
+  }
 }
 
 /// Adds what the codes of a token are too large by.
@@ -82,21 +83,27 @@ CURTA_AVX2_INLINE void correct(const curta_panel *p, int32_t bias, const int16_t
   sums[1] = _mm256_add_epi32(sums[1], correction);
 }
 
-/// The tokens t0 ... t1-1 of a packed chunk; its columns, or all, begin at `column`.
+/// The tokens t0 ... t1-1 of a packed chunk, `several` together; its columns, or all, begin at
+/// `column`. Where tokens run out the last one is repeated.
 CURTA_AVX2_INLINE void run_tokens(const curta_panel *p, const curta_panel_way *way,
                                   const curta_codes *x, size_t column, uint32_t t0, uint32_t t1,
-                                  const sink *to, int32_t *z, size_t z_stride, int whole) {
+                                  const sink *to, int32_t *z, size_t z_stride, uint32_t several,
+                                  int whole) {
   for (uint32_t t = t0, tokens; t < t1; t += tokens) {
-    tokens = t1 - t >= 4 ? 4 : 1;
-    const int8_t *q[4];
-    for (uint32_t i = 0; i < 4; i++)
+    tokens = least(t1 - t, several);
+    const int8_t *q[CURTA_PANEL_TILE];
+    for (uint32_t i = 0; i < several; i++)
       q[i] = x->codes + (size_t)(t + least(i, tokens - 1)) * x->stride + column;
-    __m256i sums[4][2];
-    (tokens == 4 ? way->four : way->one)(p, q, sums);
+    __m256i sums[CURTA_PANEL_TILE][2];
+    (tokens == 1 ? way->one : way->several)(p, q, sums);
     if (way->bias)
       for (uint32_t i = 0; i < tokens; i++)
         correct(p, way->bias, x->sums + ((size_t)(t + i) * x->stride + column) / 32, sums[i]);
-    deliver(to, tokens, (const __m256i(*)[2])sums, z + t * z_stride, z_stride, whole);
+    int32_t *const out = z + t * z_stride;
+    if (tokens == several)
+      deliver(to, several, (const __m256i(*)[2])sums, out, z_stride, whole);
+    else
+      deliver(to, tokens, (const __m256i(*)[2])sums, out, z_stride, whole);
   }
 }
 
@@ -140,10 +147,13 @@ CURTA_AVX2 void curta_avx2_panels(const curta_weight *w, const curta_codes *x, u
       to.first = chunk == 0;
       to.last = chunk + 1 == chunks;
       const size_t column = places ? 0 : (size_t)first * 32;
-      if (rows == CURTA_PANEL_ROWS)
-        run_tokens(&p, way, x, column, t0, t1, &to, z + (n - n0), z_stride, 1);
+      int32_t *const out = z + (n - n0);
+      if (rows < CURTA_PANEL_ROWS)
+        run_tokens(&p, way, x, column, t0, t1, &to, out, z_stride, way->tokens, 0);
+      else if (way->tokens == 4)
+        run_tokens(&p, way, x, column, t0, t1, &to, out, z_stride, 4, 1);
       else
-        run_tokens(&p, way, x, column, t0, t1, &to, z + (n - n0), z_stride, 0);
+        run_tokens(&p, way, x, column, t0, t1, &to, out, z_stride, CURTA_PANEL_TILE, 1);
     }
   }
 }
@@ -173,12 +183,6 @@ CURTA_AVX2 static void pack_bytes(const uint8_t *const *row, size_t at, uint8_t 
 CURTA_AVX2_INLINE __m256i add_bytes(__m256i lanes, __m256i size, __m256i negative, __m256i q) {
   const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_xor_si256(q, negative));
   return _mm256_add_epi32(lanes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-CURTA_AVX2_INLINE __m256i four_codes(const int8_t *q) {
-  int32_t codes;
-  __builtin_memcpy(&codes, q, 4);
-  return _mm256_set1_epi32(codes);
 }
 
 CURTA_AVX2_INLINE void bytes_tile(const curta_panel *p, const int8_t *const *q, uint32_t tokens,
@@ -261,7 +265,8 @@ CURTA_AVX2 static void small_four(const curta_panel *p, const int8_t *const *q,
   small_tile(p, q, 4, sums);
 }
 
-const curta_panel_way curta_avx2_bytes_way = {bytes_one, bytes_four, pack_bytes, 1024, 0};
-const curta_panel_way curta_avx2_small_way = {small_one, small_four, pack_small, 512, SMALL_BIAS};
+const curta_panel_way curta_avx2_bytes_way = {bytes_one, bytes_four, 4, pack_bytes, 1024, 0};
+const curta_panel_way curta_avx2_small_way = {small_one,  small_four, 4,
+                                              pack_small, 512,        SMALL_BIAS};
 
 #endif

@@ -1,9 +1,9 @@
-// Products of byte tensors without scales for many tokens: panels of 16 rows by tiles of 4 tokens.
+// Products of byte tensors without scales for many tokens: panels of 16 rows by some tokens.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A lane of a panel is a row, so that nothing is summed across lanes: a tile of rows by columns
-// ends in 28 instructions, a strip of a masked tensor has six blocks perhaps. Four columns of all
-// rows lie after each other and meet the same four codes of a token, broadcast from memory.
+// A lane of a panel is a row, so that no tile ends in sums across lanes, which a strip of a masked
+// tensor, of six blocks perhaps, would feel. Four columns of all rows lie after each other and meet
+// the same four codes of a token, broadcast from memory.
 
 #ifndef CURTA_AVX2_PANELS_H
 #define CURTA_AVX2_PANELS_H
@@ -13,6 +13,7 @@
 
 enum {
   CURTA_PANEL_ROWS = 16,
+  CURTA_PANEL_TILE = 6,      // tokens
   CURTA_PANEL_BYTES = 24576, // of a packed chunk at most
   CURTA_PANEL_TOKENS = 12,   // fewer do not pay for packing
 };
@@ -30,7 +31,8 @@ typedef void curta_panel_tile(const curta_panel *p, const int8_t *const *q, __m2
 
 /// How codes are multiplied.
 typedef struct {
-  curta_panel_tile *one, *four; // tokens
+  curta_panel_tile *one, *several; // tokens
+  uint32_t tokens;                 // that `several` takes: 4 or CURTA_PANEL_TILE
   /// Packs a block of 16 rows, row[r] + at; adds to what their sums begin at.
   void (*pack)(const uint8_t *const *row, size_t at, uint8_t *to, __m256i *begins);
   uint32_t block_bytes; // packed
@@ -43,6 +45,13 @@ void curta_avx2_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
                        const curta_panel_way *way, void *scratch);
 
 extern const curta_panel_way curta_avx2_bytes_way, curta_avx2_small_way;
+
+/// Four codes of a token in each int32 lane.
+CURTA_AVX2_INLINE __m256i four_codes(const int8_t *q) {
+  int32_t codes;
+  __builtin_memcpy(&codes, q, 4);
+  return _mm256_set1_epi32(codes);
+}
 
 /// Four columns of 8 rows to a vector: x[j] has columns 4 j ... 4 j + 3 of row[r] + at.
 CURTA_AVX2_INLINE void turn_rows(const uint8_t *const *row, size_t at, __m256i *x) {

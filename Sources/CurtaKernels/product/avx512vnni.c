@@ -9,11 +9,11 @@
 //
 // Proof that no lane overflows: VPDPBUSD adds modulo 2^32, and -bias * (sum of q) is what a group's
 // lane begins at, or is added at the end without scales, so that it ends at the sum of c * q,
-// abs <= 127 * 127 * 2^17 < 2^31. Nibbles
-// with scales go block by block: abs <= 32 * 8 * 127 = 32512 < 2^15, so that VPDPWSSD of the low
-// halves multiplies by the scale and adds. Over a chunk: 8 * 127 * 255 * 768 < 2^28 (nibbles) and
-// 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes). Chunks add up in int32 where the whole row
-// fits (`narrow`), else as lower 16 bits, 256 chunks of them below 2^24, and what is above.
+// abs <= 127 * 127 * 2^17 < 2^31. Nibbles with scales go block by block: abs <= 32 * 8 * 127 =
+// 32512 < 2^15, so that VPDPWSSD of the low halves multiplies by the scale and adds. Over a chunk:
+// 8 * 127 * 255 * 768 < 2^28 (nibbles) and 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes).
+// Chunks add up in int32 where the whole row fits (`narrow`), else as lower 16 bits, 256 chunks of
+// them below 2^24, and what is above.
 
 #include "../kernels.h"
 #include "vnni.h"

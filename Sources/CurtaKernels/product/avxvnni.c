@@ -8,13 +8,17 @@
 //   two halves' lanes: a chunk 128 * 7620 * 255 = 248 716 800 < 2^28. The correction is that of
 //   avx2.c. Without scales a chunk adds at most 128 * 7620.
 // bytes: u = c + 128, no scales. VPDPBUSD adds modulo 2^32; the lanes begin at -128 * (sum of q),
-//   so that their sum is that of c * q, abs <= 127 * 127 * 4096 < 2^27.
+//   so that their sum is that of c * q, abs <= 127 * 127 * 4096 < 2^27. Panels (avx2_panels.h)
+//   have u = q + 128 and begin at -128 * (sum of c) of each row.
 
 #include "../kernels.h"
 #include "tiled.h"
 
 #if defined(__x86_64__)
+#include "avx2_panels.h"
 #include "avx2_tile.h"
+
+enum { MASKED_TOKENS = 24, DENSE_TOKENS = 64 }; // that pay for packing bytes
 
 #define CURTA_AVXVNNI_TARGET target("avx2,avxvnni")
 #define CURTA_AVXVNNI __attribute__((CURTA_AVXVNNI_TARGET))
@@ -173,6 +177,48 @@ NIBBLES(nibbles_four, 2, 4)
 BYTES(bytes_one, 1, 1)
 BYTES(bytes_four, 2, 4)
 
+/// A step: codes of 16 rows.
+CURTA_AVXVNNI static void pack_bytes(const uint8_t *const *row, size_t at, uint8_t *to,
+                                     __m256i *begins) {
+  CURTA_UNROLL for (int h = 0; h < 2; h++) {
+    __m256i c[8], all = _mm256_setzero_si256();
+    turn_rows(row + 8 * h, at, c);
+    CURTA_UNROLL for (int j = 0; j < 8; j++) {
+      store256(to + j * 64 + h * 32, c[j]);
+      all = _mm256_dpbusd_avx_epi32(all, _mm256_set1_epi8(1), c[j]);
+    }
+    begins[h] = _mm256_sub_epi32(begins[h], _mm256_slli_epi32(all, 7));
+  }
+}
+
+CURTA_AVXVNNI_INLINE void panel_tile(const curta_panel *p, const int8_t *const *q, uint32_t tokens,
+                                     __m256i (*sums)[2]) {
+  __m256i lanes[CURTA_PANEL_TILE][2];
+  EACH_TOKEN CURTA_UNROLL for (int h = 0; h < 2; h++) lanes[t][h] = load256(p->begins + 8 * h);
+  const uint8_t *codes = p->codes;
+  for (uint32_t b = 0; b < p->blocks; b++) {
+    const size_t at = (p->places ? p->places[b] : b) * (size_t)32;
+    for (uint32_t k = 0; k < 32; k += 4, codes += 64) {
+      const __m256i c[2] = {load256(codes), load256(codes + 32)};
+      EACH_TOKEN {
+        const __m256i u = _mm256_xor_si256(four_codes(q[t] + at + k), _mm256_set1_epi8(-128));
+        CURTA_UNROLL for (int h = 0; h < 2; h++) lanes[t][h] =
+            _mm256_dpbusd_avx_epi32(lanes[t][h], u, c[h]);
+      }
+    }
+  }
+  EACH_TOKEN CURTA_UNROLL for (int h = 0; h < 2; h++) sums[t][h] = lanes[t][h];
+}
+
+CURTA_AVXVNNI static void panel_one(const curta_panel *p, const int8_t *const *q,
+                                    __m256i (*sums)[2]) {
+  panel_tile(p, q, 1, sums);
+}
+CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q,
+                                    __m256i (*sums)[2]) {
+  panel_tile(p, q, 6, sums);
+}
+
 /// One token is as fast with AVX2, other groups of scales are left to it.
 static int fits(const curta_weight *w, uint32_t tokens) {
   const uint32_t step = w->group_blocks;
@@ -195,7 +241,10 @@ void curta_product_bytes__avxvnni(const curta_weight *w, const curta_codes *x, u
                                   size_t z_stride, void *scratch) {
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
                                   CURTA_CHUNK_BLOCKS, 128,        curta_avx2_finish};
-  if (!w->group_scales)
+  static const curta_panel_way panels = {panel_one, panel_six, 6, pack_bytes, 512, 0};
+  if (!w->group_scales && t1 - t0 >= (w->mask_starts ? MASKED_TOKENS : DENSE_TOKENS))
+    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &panels, scratch);
+  else if (!w->group_scales)
     curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
   else
     curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
