@@ -64,6 +64,7 @@ typedef struct {
   const uint8_t *next;
   size_t next_row; // bytes from row to row
   size_t next_bytes;
+  const uint8_t *next_scales; // or NULL
 } chunk;
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -120,6 +121,7 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
   c->next_bytes = blocks * block_bytes;
   c->next_row = w->mask_starts ? row_blocks * block_bytes : w->row_bytes;
   c->next = row[0] + PANEL * c->next_row;
+  c->next_scales = scales[0] && !w->mask_starts ? scales[0] + (size_t)PANEL * w->groups : 0;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   for (uint32_t b = 0; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
@@ -155,9 +157,12 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
 /// that its tokens, from the i-th on, are of all. At once they would keep these waiting.
 static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there, uint32_t tokens) {
   const uint32_t end = (i + there) * rows / tokens;
-  for (uint32_t r = i * rows / tokens; r < end; r++)
+  for (uint32_t r = i * rows / tokens; r < end; r++) {
     for (size_t at = 0; at < c->next_bytes; at += 64)
       __builtin_prefetch(c->next + r * c->next_row + at, 0, 2);
+    if (c->next_scales)
+      __builtin_prefetch(c->next_scales + (size_t)r * c->w->groups, 0, 2);
+  }
 }
 
 /// Of four tokens element j of each to out[j], from the i-th token on.
