@@ -153,15 +153,21 @@ TILE_OF(whole_8, 1, 8, WHOLE)
 TILE_OF(whole_5, 1, 5, WHOLE)
 TILE_OF(none_2_12, 2, 12, NONE)
 TILE_OF(none_2_5, 2, 5, NONE)
+TILE_OF(halves_2_4, 2, 4, HALVES)
 TILE_OF(halves_2_6, 2, 6, HALVES)
+TILE_OF(whole_2_4, 2, 4, WHOLE)
 TILE_OF(whole_2_6, 2, 6, WHOLE)
 
-/// The tile of two panels for so many tokens that are left, or as many of them as it takes.
-static some_tokens *tile_of_two(enum scaling scaling, uint32_t *there) {
+/// The tile of two panels for so many tokens that are left from the i-th on, or as many of them as
+/// it takes. Sixes leave eight of 128, which two fours take.
+static some_tokens *tile_of_two(enum scaling scaling, uint32_t i, uint32_t *there) {
   if (scaling == NONE)
     return *there <= 5 ? none_2_5 : none_2_12;
-  *there = least(*there, 6);
-  return scaling == HALVES ? halves_2_6 : whole_2_6;
+  const int four = *there <= 4 || (i % TILE == 0 && (*there == 7 || *there == 8));
+  *there = least(*there, four ? 4 : 6);
+  if (scaling == HALVES)
+    return four ? halves_2_4 : halves_2_6;
+  return four ? whole_2_4 : whole_2_6;
 }
 
 void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
@@ -211,7 +217,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           for (uint32_t i = 0, there; i < tokens; i += there) {
             there = least(tokens - i, TILE);
             some_tokens *run =
-                two ? tile_of_two(scaling, &there) : tiles[scaling][(there > 5) + (there > 8)];
+                two ? tile_of_two(scaling, i, &there) : tiles[scaling][(there > 5) + (there > 8)];
             fetch_next(&c, two ? 2 * PANEL : PANEL, i, there, tokens);
             run(&c, panels, i, there, &to);
           }
