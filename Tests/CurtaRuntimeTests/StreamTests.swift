@@ -126,27 +126,20 @@ extension FileParts {
           return left.pointee < 0
             ? 1 : Library.decodeZstd(nil, source, sourceSize, target, targetSize)
         }
-        var info = curta_plan_info()
-        info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
-        try check(curta_plan(file.base, file.count, &options, &info))
-        let arena = GuardedBytes(count: Int(info.arena_bytes), fill: 0xA5)
-        var session: OpaquePointer?
-        try check(
-          curta_session_init(file.base, file.count, &options, arena.base, arena.count, &session))
+        let session = try TestSession(file, options: options)
         let whole = try TestSession(file, Setup())
         for (past, token) in vector.tokens.enumerated() {
           for successes in [0, 2, 5] as [Int32] {
             left.pointee = successes
-            #expect(curta_step(session, [token], 1, 1) == Status.badFrame.rawValue)
-            #expect(curta_past(session) == past && curta_logits(session, 0) == nil)
+            #expect(throws: StatusError(Status.badFrame.rawValue)) { try session.step([token]) }
+            #expect(curta_past(session.pointer) == past && session.logits(0) == nil)
           }
           left.pointee = .max
-          try check(curta_step(session, [token], 1, 1))
+          try session.step([token])
           try whole.step([token])
-          let row = UnsafeBufferPointer(start: curta_logits(session, 0), count: whole.vocabulary)
-          #expect(Array(row) == whole.logits(0))
+          #expect(session.logits(0) == whole.logits(0))
         }
-        #expect(arena.canariesAreWhole)
+        #expect(session.arena.canariesAreWhole)
       }
     }
   }
@@ -163,15 +156,9 @@ extension FileParts {
         let start = Int(bitPattern: bytes)
         context!.assumingMemoryBound(to: [Range<Int>].self).pointee.append(start..<start + size)
       }
-      var info = curta_plan_info()
-      info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
-      try check(curta_plan(file.base, file.count, &options, &info))
-      let arena = GuardedBytes(count: Int(info.arena_bytes), fill: 0xA5)
-      var session: OpaquePointer?
-      try check(
-        curta_session_init(file.base, file.count, &options, arena.base, arena.count, &session))
+      let session = try TestSession(file, options: options)
       #expect(told.pointee.isEmpty)
-      try check(curta_step(session, Array(vector.tokens.prefix(1)), 1, 1))
+      try session.step(Array(vector.tokens.prefix(1)))
     }
     let base = Int(bitPattern: file.base)
     #expect(told.allSatisfy { $0.lowerBound >= base && $0.upperBound <= base + file.count })

@@ -46,9 +46,13 @@ struct Setup {
 }
 
 func plan(_ file: GuardedBytes, _ setup: Setup) throws -> curta_plan_info {
+  try plan(file, setup.options)
+}
+
+func plan(_ file: GuardedBytes, _ options: curta_options) throws -> curta_plan_info {
   var info = curta_plan_info()
   info.struct_size = UInt32(MemoryLayout<curta_plan_info>.size)
-  var options = setup.options
+  var options = options
   try check(curta_plan(file.base, file.count, &options, &info))
   return info
 }
@@ -60,13 +64,20 @@ final class TestSession {
   let pointer: OpaquePointer
 
   /// Plans and makes a session; throws the first status that is not ok.
-  init(_ file: GuardedBytes, _ setup: Setup, largestArena: UInt64 = 1 << 30) throws {
+  convenience init(_ file: GuardedBytes, _ setup: Setup, largestArena: UInt64 = 1 << 30) throws {
+    try self.init(file, options: setup.options, fill: setup.fill, largestArena: largestArena)
+  }
+
+  init(
+    _ file: GuardedBytes, options: curta_options, fill: UInt8 = 0xA5,
+    largestArena: UInt64 = 1 << 30
+  ) throws {
     self.file = file
-    info = try plan(file, setup)
+    info = try plan(file, options)
     guard info.arena_bytes <= largestArena else { throw StatusError(Status.overLimit.rawValue) }
-    arena = GuardedBytes(count: Int(info.arena_bytes), fill: setup.fill)
+    arena = GuardedBytes(count: Int(info.arena_bytes), fill: fill)
     var made: OpaquePointer? = nil
-    var options = setup.options
+    var options = options
     try check(curta_session_init(file.base, file.count, &options, arena.base, arena.count, &made))
     pointer = made!
   }
