@@ -236,6 +236,13 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
                                    groupings[i / 12], patterns[i % 6][0], patterns[i % 6][1]);
     check_problem(&p, variant, set->name, kernel, columns < 50);
   }
+  // Sums just within int32 and just beyond, and scales too small for that.
+  static const uint32_t edges[] = {2048, 2080, 8288, 8320, 9001};
+  for (uint32_t i = 0; i < 10; i++) {
+    const enum pattern of_codes = i < 5 ? LEAST : RANDOM, of_input = i < 5 ? MOST : RANDOM;
+    const problem p = make_problem(kind, 13, 3, edges[i % 5], groupings[1], of_codes, of_input);
+    check_problem(&p, variant, set->name, kernel, 0);
+  }
   // More tokens and rows than share what is packed, several chunks of columns.
   for (uint32_t g = 0; g < kinds_of_group; g++) {
     const problem p = make_problem(kind, 250 + random_below(30), 250 + random_below(30),
@@ -304,14 +311,16 @@ static void bench_product(const curta_kernels *set, product *variant, uint32_t k
 }
 
 /// Half of the blocks against all of them, turn by turn, on layers of vision transformers: DINOv2
-/// ViT-S/14, DeiT-S and Examples/models/vit-cifar10.
+/// ViT-S/14, DeiT-S and Examples/models/vit-cifar10, and of a language model, TinyLlama.
 static void bench_masked(const curta_kernels *set, product *variant, uint32_t kind,
                          const char *kernel) {
-  static const uint32_t layers[][3] = {
-      {257, 384, 384},  {257, 1152, 384}, {257, 1536, 384}, {257, 384, 1536}, {197, 384, 384},
-      {197, 1536, 384}, {197, 384, 1536}, {65, 144, 144},   {65, 576, 144},   {65, 144, 576}};
+  static const uint32_t layers[][3] = {{257, 384, 384},  {257, 1152, 384},  {257, 1536, 384},
+                                       {257, 384, 1536}, {197, 384, 384},   {197, 1536, 384},
+                                       {197, 384, 1536}, {65, 144, 144},    {65, 576, 144},
+                                       {65, 144, 576},   {128, 2048, 2048}, {128, 5632, 2048}};
+  enum { LAYERS = sizeof layers / sizeof *layers };
   static const grouping tried[] = {{0, 0, 0}, {1, 1, 0}};
-  for (uint32_t i = 0; i < 20 && set != &curta_kernels_scalar; i++) {
+  for (uint32_t i = 0; i < 2 * LAYERS && set != &curta_kernels_scalar; i++) {
     const uint32_t tokens = layers[i / 2][0], rows = layers[i / 2][1], columns = layers[i / 2][2];
     const problem dense = make_problem(kind, tokens, rows, columns, tried[i % 2], RANDOM, RANDOM);
     problem masked = dense;

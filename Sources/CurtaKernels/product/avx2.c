@@ -26,6 +26,7 @@
 
 #if defined(__x86_64__)
 #include "avx2_panels.h"
+#include "avx2_scaled.h"
 #include "avx2_tile.h"
 
 enum { SMALL_BIAS = 32, SMALL_BLOCKS = 64 };
@@ -348,7 +349,10 @@ CURTA_AVX2 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n
 void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                  void *scratch) {
-  (void)scratch;
+  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+    return;
+  }
   static const curta_tiles set = {
       nibbles_one, nibbles_four, curta_avx2_offset_dot, CURTA_CHUNK_BLOCKS, 8, curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
@@ -363,6 +367,10 @@ static int takes_panels(const curta_weight *w, uint32_t tokens) {
 void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
+  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+    return;
+  }
   if (takes_panels(w, t1 - t0)) {
     curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride,
                       w->kind == CURTA_WEIGHT_SMALL ? &curta_avx2_small_way : &curta_avx2_bytes_way,

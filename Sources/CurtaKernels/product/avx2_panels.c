@@ -14,63 +14,9 @@
 
 #if defined(__x86_64__)
 #include "avx2_panels.h"
+#include "avx2_sink.h"
 
 _Static_assert(CURTA_PANEL_BYTES <= CURTA_PRODUCT_SCRATCH(1), "room for a panel");
-
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-/// Where the sums of a panel go: into z while chunks are added.
-typedef struct {
-  __m256i even[2], odd[2]; // mantissas of the rows 0, 2, 4, 6 and 1, 3, 5, 7 of each half
-  __m256i there[2];        // masks of the rows
-  __m256i half;
-  __m128i shift, up; // 32 - shift
-  int first, last;   // chunk
-} sink;
-
-CURTA_AVX2_INLINE void begin_sink(sink *to, const curta_weight *w, uint32_t n, uint32_t rows) {
-  _Alignas(32) int32_t m[CURTA_PANEL_ROWS] = {0}, there[CURTA_PANEL_ROWS] = {0};
-  for (uint32_t r = 0; r < rows; r++) {
-    m[r] = w->mantissas[n + r];
-    there[r] = -1;
-  }
-  for (int h = 0; h < 2; h++) {
-    to->even[h] = load256(m + 8 * h);
-    to->odd[h] = _mm256_srli_epi64(to->even[h], 32);
-    to->there[h] = load256(there + 8 * h);
-  }
-  to->half = _mm256_set1_epi64x(w->shift ? (int64_t)1 << (w->shift - 1) : 0);
-  to->shift = _mm_cvtsi32_si128((int32_t)w->shift);
-  to->up = _mm_cvtsi32_si128(32 - (int32_t)w->shift);
-}
-
-/// round(sum * m, shift) of eight rows; shift <= 32.
-CURTA_AVX2_INLINE __m256i finished(const sink *to, int h, __m256i sum) {
-  const __m256i even = _mm256_mul_epi32(sum, to->even[h]);
-  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), to->odd[h]);
-  const __m256i low = _mm256_srl_epi64(_mm256_add_epi64(even, to->half), to->shift);
-  const __m256i high = _mm256_sll_epi64(_mm256_add_epi64(odd, to->half), to->up);
-  return _mm256_blend_epi32(low, high, 0xAA);
-}
-
-/// Brings the sums of some tokens to where they go.
-CURTA_AVX2_INLINE void deliver(const sink *to, uint32_t tokens, const __m256i (*sums)[2],
-                               int32_t *z, size_t z_stride, int whole) {
-  for (uint32_t t = 0; t < tokens; t++, z += z_stride) {
-    CURTA_UNROLL for (int h = 0; h < 2; h++) {
-      __m256i sum = sums[t][h];
-      if (!to->first)
-        sum = _mm256_add_epi32(sum, whole ? load256(z + 8 * h)
-                                          : _mm256_maskload_epi32(z + 8 * h, to->there[h]));
-      if (to->last)
-        sum = finished(to, h, sum);
-      if (whole)
-        store256(z + 8 * h, sum);
-      else
-        _mm256_maskstore_epi32(z + 8 * h, to->there[h], sum);
-    }
-  }
-}
 
 /// Adds what the codes of a token are too large by.
 CURTA_AVX2_INLINE void correct(const curta_panel *p, int32_t bias, const int16_t *block_sums,
@@ -87,8 +33,8 @@ CURTA_AVX2_INLINE void correct(const curta_panel *p, int32_t bias, const int16_t
 /// `column`. Where tokens run out the last one is repeated.
 CURTA_AVX2_INLINE void run_tokens(const curta_panel *p, const curta_panel_way *way,
                                   const curta_codes *x, size_t column, uint32_t t0, uint32_t t1,
-                                  const sink *to, int32_t *z, size_t z_stride, uint32_t several,
-                                  int whole) {
+                                  const curta_sink *to, int32_t *z, size_t z_stride,
+                                  uint32_t several, int whole) {
   for (uint32_t t = t0, tokens; t < t1; t += tokens) {
     tokens = least(t1 - t, several);
     const int8_t *q[CURTA_PANEL_TILE];
@@ -117,7 +63,7 @@ CURTA_AVX2 void curta_avx2_panels(const curta_weight *w, const curta_codes *x, u
   uint32_t top = 0; // its first row
   curta_panel p;
   p.codes = codes;
-  sink to;
+  curta_sink to;
   for (uint32_t n = n0, rows; n < n1; n += rows) {
     rows = least(n1 - n, CURTA_PANEL_ROWS);
     if (w->mask_starts) {

@@ -47,7 +47,7 @@ void curta_avx2_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
 extern const curta_panel_way curta_avx2_bytes_way, curta_avx2_small_way;
 
 /// Four codes of a token in each int32 lane.
-CURTA_AVX2_INLINE __m256i four_codes(const int8_t *q) {
+CURTA_AVX2_INLINE __m256i four_codes(const void *q) {
   int32_t codes;
   __builtin_memcpy(&codes, q, 4);
   return _mm256_set1_epi32(codes);
