@@ -358,12 +358,6 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
-/// Long rows of small codes lose little at their ends and have no negative signs to save.
-static int takes_panels(const curta_weight *w, uint32_t tokens) {
-  const int is_long = w->kind == CURTA_WEIGHT_SMALL && !w->mask_starts && w->columns > 1024;
-  return !w->group_scales && tokens >= CURTA_PANEL_TOKENS && !is_long;
-}
-
 void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
@@ -371,10 +365,8 @@ void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint
     curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, scratch);
     return;
   }
-  if (takes_panels(w, t1 - t0)) {
-    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride,
-                      w->kind == CURTA_WEIGHT_SMALL ? &curta_avx2_small_way : &curta_avx2_bytes_way,
-                      scratch);
+  if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS) {
+    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_bytes_way, scratch);
     return;
   }
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,

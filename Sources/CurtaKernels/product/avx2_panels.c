@@ -7,7 +7,6 @@
 // bytes: VPMADDUBSW has abs(c) and q where c is not negative, else not(q) = -q - 1, which takes one
 //   instruction that runs anywhere, where VPSIGNB is two of four: abs <= 2 * 127 * 128 = 32512 <
 //   2^15. What it leaves too little is abs(c) where c is negative, the same for every token.
-// small: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two are 32004 < 2^15.
 
 #include "../kernels.h"
 #include "masked.h"
@@ -17,17 +16,6 @@
 #include "avx2_sink.h"
 
 _Static_assert(CURTA_PANEL_BYTES <= CURTA_PRODUCT_SCRATCH(1), "room for a panel");
-
-/// Adds what the codes of a token are too large by.
-CURTA_AVX2_INLINE void correct(const curta_panel *p, int32_t bias, const int16_t *block_sums,
-                               __m256i *sums) {
-  int32_t all = 0;
-  for (uint32_t b = 0; b < p->blocks; b++)
-    all += block_sums[p->places ? p->places[b] : b];
-  const __m256i correction = _mm256_set1_epi32(-bias * all);
-  sums[0] = _mm256_add_epi32(sums[0], correction);
-  sums[1] = _mm256_add_epi32(sums[1], correction);
-}
 
 /// The tokens t0 ... t1-1 of a packed chunk, `several` together; its columns, or all, begin at
 /// `column`. Where tokens run out the last one is repeated.
@@ -42,9 +30,6 @@ CURTA_AVX2_INLINE void run_tokens(const curta_panel *p, const curta_panel_way *w
       q[i] = x->codes + (size_t)(t + least(i, tokens - 1)) * x->stride + column;
     __m256i sums[CURTA_PANEL_TILE][2];
     (tokens == 1 ? way->one : way->several)(p, q, sums);
-    if (way->bias)
-      for (uint32_t i = 0; i < tokens; i++)
-        correct(p, way->bias, x->sums + ((size_t)(t + i) * x->stride + column) / 32, sums[i]);
     int32_t *const out = z + t * z_stride;
     if (tokens == several)
       deliver(to, several, (const __m256i(*)[2])sums, out, z_stride, whole);
@@ -161,58 +146,6 @@ CURTA_AVX2 static void bytes_four(const curta_panel *p, const int8_t *const *q,
   bytes_tile(p, q, 4, sums);
 }
 
-// MARK: - Small codes
-
-enum { SMALL_BIAS = 32 };
-
-/// A step: codes + 32 of 16 rows.
-CURTA_AVX2 static void pack_small(const uint8_t *const *row, size_t at, uint8_t *to,
-                                  __m256i *begins) {
-  (void)begins;
-  CURTA_UNROLL for (int h = 0; h < 2; h++) {
-    __m256i c[8];
-    turn_rows(row + 8 * h, at, c);
-    CURTA_UNROLL for (int j = 0; j < 8; j++)
-        store256(to + j * 64 + h * 32, _mm256_add_epi8(c[j], _mm256_set1_epi8(SMALL_BIAS)));
-  }
-}
-
-CURTA_AVX2_INLINE void small_tile(const curta_panel *p, const int8_t *const *q, uint32_t tokens,
-                                  __m256i (*sums)[2]) {
-  __m256i lanes[4][2];
-  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
-      lanes[t][h] = _mm256_setzero_si256();
-  const uint8_t *codes = p->codes;
-  for (uint32_t b = 0; b < p->blocks; b++) {
-    const size_t at = (p->places ? p->places[b] : b) * (size_t)32;
-    for (uint32_t k = 0; k < 32; k += 8, codes += 128) {
-      const __m256i u[2] = {load256(codes), load256(codes + 32)};
-      const __m256i v[2] = {load256(codes + 64), load256(codes + 96)};
-      CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
-        const __m256i a = four_codes(q[t] + at + k), b4 = four_codes(q[t] + at + k + 4);
-        CURTA_UNROLL for (int h = 0; h < 2; h++) {
-          const __m256i step =
-              _mm256_add_epi16(_mm256_maddubs_epi16(u[h], a), _mm256_maddubs_epi16(v[h], b4));
-          lanes[t][h] =
-              _mm256_add_epi32(lanes[t][h], _mm256_madd_epi16(step, _mm256_set1_epi16(1)));
-        }
-      }
-    }
-  }
-  CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
-      sums[t][h] = lanes[t][h];
-}
-
-CURTA_AVX2 static void small_one(const curta_panel *p, const int8_t *const *q, __m256i (*sums)[2]) {
-  small_tile(p, q, 1, sums);
-}
-CURTA_AVX2 static void small_four(const curta_panel *p, const int8_t *const *q,
-                                  __m256i (*sums)[2]) {
-  small_tile(p, q, 4, sums);
-}
-
-const curta_panel_way curta_avx2_bytes_way = {bytes_one, bytes_four, 4, pack_bytes, 1024, 0};
-const curta_panel_way curta_avx2_small_way = {small_one,  small_four, 4,
-                                              pack_small, 512,        SMALL_BIAS};
+const curta_panel_way curta_avx2_bytes_way = {bytes_one, bytes_four, 4, pack_bytes, 1024};
 
 #endif

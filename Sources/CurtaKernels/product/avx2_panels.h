@@ -36,7 +36,6 @@ typedef struct {
   /// Packs a block of 16 rows, row[r] + at; adds to what their sums begin at.
   void (*pack)(const uint8_t *const *row, size_t at, uint8_t *to, __m256i *begins);
   uint32_t block_bytes; // packed
-  int32_t bias;         // that the sums are corrected by for each token: -bias * (sum of q)
 } curta_panel_way;
 
 /// The product of curta_kernels.h of a tensor of bytes without group scales.
@@ -44,7 +43,7 @@ void curta_avx2_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                        const curta_panel_way *way, void *scratch);
 
-extern const curta_panel_way curta_avx2_bytes_way, curta_avx2_small_way;
+extern const curta_panel_way curta_avx2_bytes_way;
 
 /// Four codes of a token in each int32 lane.
 CURTA_AVX2_INLINE __m256i four_codes(const void *q) {

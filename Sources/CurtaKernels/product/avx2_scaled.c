@@ -37,8 +37,10 @@ enum {
   SMALL_SCALES = 16512,
 };
 
-_Static_assert(CHUNK_BLOCKS *BLOCK_BYTES <= 27648 && CHUNK_BLOCKS * 3 * TURNED_BYTES <= 10432,
-               "room for a panel and, of 12 tokens each, their codes");
+_Static_assert(CHUNK_BLOCKS *BLOCK_BYTES <= CURTA_PRODUCT_SCRATCH(0) &&
+                   CHUNK_BLOCKS * 3 * TURNED_BYTES <=
+                       CURTA_PRODUCT_SCRATCH(12) - CURTA_PRODUCT_SCRATCH(0),
+               "room for a panel and for the codes of each 12 tokens");
 
 /// A chunk of columns of a panel.
 typedef struct {
@@ -98,13 +100,16 @@ static int sums_fit(const curta_weight *w, uint32_t n0, uint32_t n1) {
   return 1;
 }
 
-/// Fewer tokens do not pay for packing.
-static uint32_t fewest_tokens(const curta_weight *w) { return w->group_scales ? 6 : 12; }
+/// Fewer tokens do not pay for packing. Without scales tiles lose only at the ends of rows, those
+/// of small codes.
+static uint32_t fewest_tokens(const curta_weight *w) {
+  const int is_long = w->kind == CURTA_WEIGHT_SMALL && !w->mask_starts && w->columns > 1024;
+  return w->group_scales ? 6 : is_long ? 64 : 12;
+}
 
 int curta_avx2_scaled_fits(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
-  const int is_taken =
-      w->kind == CURTA_WEIGHT_NIBBLES || (w->kind == CURTA_WEIGHT_SMALL && w->group_scales);
-  return is_taken && !w->group_offsets && tokens >= fewest_tokens(w) && sums_fit(w, n0, n1);
+  return w->kind != CURTA_WEIGHT_BYTES && !w->group_offsets && tokens >= fewest_tokens(w) &&
+         sums_fit(w, n0, n1);
 }
 
 // MARK: - Packing

@@ -241,7 +241,7 @@ void curta_product_bytes__avxvnni(const curta_weight *w, const curta_codes *x, u
                                   size_t z_stride, void *scratch) {
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
                                   CURTA_CHUNK_BLOCKS, 128,        curta_avx2_finish};
-  static const curta_panel_way panels = {panel_one, panel_six, 6, pack_bytes, 512, 0};
+  static const curta_panel_way panels = {panel_one, panel_six, 6, pack_bytes, 512};
   if (!w->group_scales && t1 - t0 >= (w->mask_starts ? MASKED_TOKENS : DENSE_TOKENS))
     curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &panels, scratch);
   else if (!w->group_scales)
