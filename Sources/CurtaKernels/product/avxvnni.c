@@ -16,6 +16,7 @@
 
 #if defined(__x86_64__)
 #include "avx2_panels.h"
+#include "avx2_scaled.h"
 #include "avx2_tile.h"
 
 enum { MASKED_TOKENS = 24, DENSE_TOKENS = 64 }; // that pay for packing bytes
@@ -219,9 +220,12 @@ CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q
   panel_tile(p, q, 6, sums);
 }
 
-/// One token is as fast with AVX2, other groups of scales are left to it.
-static int fits(const curta_weight *w, uint32_t tokens) {
+/// One token is as fast with AVX2, other groups of scales are left to it, and so are several tokens
+/// where it has panels, which scale a block of 16 rows at once.
+static int fits(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
   const uint32_t step = w->group_blocks;
+  if (w->group_scales && tokens >= 8 && curta_avx2_scaled_fits(w, tokens, n0, n1))
+    return 0;
   return tokens > 1 && (!w->group_scales || w->mask_starts || step == 1 || step == 2 || step == 4);
 }
 
@@ -230,7 +234,7 @@ void curta_product_nibbles__avxvnni(const curta_weight *w, const curta_codes *x,
                                     size_t z_stride, void *scratch) {
   static const curta_tiles set = {
       nibbles_one, nibbles_four, curta_avx2_offset_dot, CURTA_CHUNK_BLOCKS, 8, curta_avx2_finish};
-  if (fits(w, t1 - t0))
+  if (fits(w, t1 - t0, n0, n1))
     curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
   else
     curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
