@@ -224,7 +224,8 @@ CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q
 /// where it has panels, which scale a block of 16 rows at once.
 static int fits(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
   const uint32_t step = w->group_blocks;
-  if (w->group_scales && tokens >= 8 && curta_avx2_scaled_fits(w, tokens, n0, n1))
+  const uint32_t enough = w->mask_starts || step <= 2 ? 8 : 16;
+  if (w->group_scales && tokens >= enough && curta_avx2_scaled_fits(w, tokens, n0, n1))
     return 0;
   return tokens > 1 && (!w->group_scales || w->mask_starts || step == 1 || step == 2 || step == 4);
 }
