@@ -249,6 +249,19 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
                                    1 + random_below(900), groupings[g], RANDOM, RANDOM);
     check_problem(&p, variant, set->name, kernel, 0);
   }
+  // Chunks of columns with tokens that pay for packing, as large as sums get.
+  static const uint32_t several[] = {544, 1025, 2049, 4100, 131072};
+  for (uint32_t g = 0; g < kinds_of_group; g++)
+    for (uint32_t k = 0; k < sizeof several / sizeof *several; k++)
+      for (uint32_t i = 0; i < 2; i++) {
+        const int large = several[k] > 5000, many = several[k] == 2049 && i == 0;
+        const uint32_t tokens = large ? 8 + i : many ? 110 : 5 + random_below(14);
+        const uint32_t rows = large ? 3 : many ? 43 : 1 + random_below(48);
+        const uint32_t at = large ? 1 + 2 * i : many ? 0 : random_below(6);
+        const problem p = make_problem(kind, tokens, rows, several[k], groupings[g],
+                                       patterns[at][0], patterns[at][1]);
+        check_problem(&p, variant, set->name, kernel, 0);
+      }
 }
 
 /// Masked tensors of strips whole and partial, chunks one and several.
@@ -274,6 +287,14 @@ static void check_masked(const curta_kernels *set, product *variant, uint32_t ki
                              patterns[i / 3 % 4], patterns[random_below(4)]);
     mask_problem(&p, 10 + random_below(90), 0);
     check_problem(&p, variant, set->name, kernel, i < 18);
+  }
+  // Strips of one chunk beside strips of several, with tokens that pay for packing.
+  for (uint32_t i = 0; i < 24; i++) {
+    problem p = make_problem(kind, 5 + random_below(14), 1 + random_below(150),
+                             i % 2 ? 600 + random_below(4000) : 4100, tried[i / 8],
+                             patterns[random_below(4)], patterns[random_below(4)]);
+    mask_problem(&p, i % 2 ? 20 : 50, 0);
+    check_problem(&p, variant, set->name, kernel, 0);
   }
   for (uint32_t i = 0; i < 12; i++) {
     problem p = make_problem(kind, 1 + random_below(100), 90 + random_below(30),
