@@ -131,7 +131,7 @@ struct Convert: ParsableCommand {
     guard budgets <= 1 else {
       throw ValidationError("--size, --bits and --max-kl exclude one another.")
     }
-    if let size, byteCount(size) == nil {
+    if let size, ByteCount(argument: size) == nil {
       throw ValidationError("--size is a number of bytes, such as 80M.")
     }
     if let bits, !(bits > 0) { throw ValidationError("--bits is above 0.") }
@@ -190,7 +190,7 @@ struct Convert: ParsableCommand {
   /// What was asked for by --size, --bits or --max-kl.
   private func budget(_ recipe: Recipe) throws -> Budget? {
     var budget: Budget?
-    if let size { budget = .bytes(byteCount(size) ?? 0) }
+    if let size { budget = .bytes(ByteCount(argument: size)?.bytes ?? 0) }
     if let bits { budget = .bits(bits) }
     if let maxKl { budget = .loss(maxKl) }
     guard budget == nil || recipe.loss == nil else {
@@ -203,17 +203,6 @@ struct Convert: ParsableCommand {
         "recipe \(recipe.name) has no 'choices' of bits to share out; try --recipe best.")
     }
     return budget
-  }
-
-  /// 80M is 80 000 000.
-  private func byteCount(_ text: String) -> Int? {
-    let units: [Character: Double] = ["k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9]
-    let unit = text.last.flatMap { units[$0] }
-    guard let number = Double(unit == nil ? text : String(text.dropLast())), number > 0 else {
-      return nil
-    }
-    let bytes = number * (unit ?? 1)
-    return bytes < 1e15 ? Int(bytes) : nil
   }
 
   private func convert(

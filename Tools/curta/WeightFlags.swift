@@ -3,21 +3,6 @@
 
 import ArgumentParser
 
-/// `300M`
-struct ByteCount: ExpressibleByArgument {
-  let bytes: UInt64
-
-  init?(argument: String) {
-    let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
-    let unit = argument.last.flatMap { units[$0] }
-    guard let count = UInt64(unit == nil ? argument[...] : argument.dropLast()), count > 0
-    else { return nil }
-    let (bytes, isTooLarge) = count.multipliedReportingOverflow(by: unit ?? 1)
-    guard !isTooLarge else { return nil }
-    self.bytes = bytes
-  }
-}
-
 struct WeightFlags: ParsableArguments {
   @Flag(
     help: """
@@ -39,5 +24,5 @@ struct WeightFlags: ParsableArguments {
   }
 
   /// The value of `HostOptions.weightLimit`.
-  var limit: UInt64 { kept?.bytes ?? (stream ? 1 : 0) }
+  var limit: UInt64 { kept.map { UInt64($0.bytes) } ?? (stream ? 1 : 0) }
 }

@@ -239,7 +239,7 @@ CURTA_API curta_status curta_set_image(curta_session *session, size_t index, con
                                        size_t row_stride);
 
 /// Computes the rows of output of the first `count` images (1 … plan.outputs). On error nothing has
-/// changed. `unsupported` when the model takes tokens.
+/// changed, but for what `curta_step` says of logits. `unsupported` when the model takes tokens.
 CURTA_API curta_status curta_step_images(curta_session *session, size_t count);
 
 /// Encodes UTF-8 text. `tokens` has room for `capacity` ids; a text of n bytes needs at most

@@ -140,3 +140,33 @@ struct LoadBatch {
     }
   }
 }
+
+extension Loader {
+  /// Brings all tensors of a plan, the kept ones to stay, and checks every value of all of them.
+  ///
+  /// The loader has placed the tokenizer; `staging` is idle memory up to the end of the arena.
+  func loadAll(
+    _ plan: Plan, to table: UnsafeMutablePointer<TensorEntry>
+  ) throws(CurtaError) {
+    let weights = plan.weights
+    var batch = LoadBatch()
+    var start = next.end.value
+    for i in 0..<plan.tensors.count {
+      let needs = try TensorNeeds(plan.tensors[i], file)
+      let isStreamed = i >= weights.kept
+      let isBeyond = isStreamed && start + batch.size + needs.arena > weights.windowEnd
+      if i == weights.kept || isBeyond || batch.isFull {
+        try load(&batch, start)
+        start = isStreamed ? weights.window : start + batch.size
+        batch.removeAll()
+      }
+      try batch.add(i, needs)
+    }
+    try load(&batch, start)
+
+    func load(_ batch: inout LoadBatch, _ start: UInt64) throws(CurtaError) {
+      try batch.load(
+        self, plan.tensors, at: start, room: plan.total - plan.slots, to: table)
+    }
+  }
+}

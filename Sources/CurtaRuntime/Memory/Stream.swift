@@ -7,32 +7,36 @@
 import CCurta
 import CurtaFormat
 
-extension Loader {
-  /// Brings all tensors of a plan, the kept ones to stay, and checks every value of all of them.
-  ///
-  /// The loader has placed the tokenizer; `staging` is idle memory up to the end of the arena.
-  func loadAll(
-    _ plan: Plan, to table: UnsafeMutablePointer<TensorEntry>
-  ) throws(CurtaError) {
-    let weights = plan.weights
-    var batch = LoadBatch()
-    var start = next.end.value
-    for i in 0..<plan.tensors.count {
-      let needs = try TensorNeeds(plan.tensors[i], file)
-      let isStreamed = i >= weights.kept
-      let isBeyond = isStreamed && start + batch.size + needs.arena > weights.windowEnd
-      if i == weights.kept || isBeyond || batch.isFull {
-        try load(&batch, start)
-        start = isStreamed ? weights.window : start + batch.size
-        batch.removeAll()
-      }
-      try batch.add(i, needs)
-    }
-    try load(&batch, start)
+/// Consecutive ops whose streamed tensors are there together.
+struct StreamGroup {
+  /// The op after the last.
+  private(set) var end: UInt32 = 0
+  /// Their streamed tensors, with places from 0 on.
+  var batch = LoadBatch()
 
-    func load(_ batch: inout LoadBatch, _ start: UInt64) throws(CurtaError) {
-      try batch.load(
-        self, plan.tensors, at: start, room: plan.total - plan.slots, to: table)
+  init() {}
+
+  /// Becomes the group that begins with op `first`: as many ops as have `most` bytes of weights.
+  mutating func fill(
+    from first: UInt32, kept: UInt32, most: UInt64, _ program: Program, _ tensors: TensorTable,
+    _ file: CurtaFile
+  ) throws(CurtaError) {
+    batch.removeAll()
+    var weight: UInt64 = 0
+    end = first
+    while end < program.opCount {
+      let op = try program.op(end)
+      let operands = try op.tensorOperands
+      let before = batch.end
+      for k in 1..<16 where operands & (1 << UInt16(k)) != 0 {
+        let tensor = try op.operand(k)
+        guard tensor != Program.none, tensor >= kept, !batch.contains(tensor) else { continue }
+        let needs = try TensorNeeds(tensors[tensor], file)
+        weight = try CheckedSize(weight).plus(needs.weight).value
+        if end > first, batch.isFull || weight > most { return batch.cut(to: before) }
+        try batch.add(tensor, needs)
+      }
+      end += 1
     }
   }
 }
@@ -42,7 +46,7 @@ extension Session {
   private static let few: UInt64 = 1 << 14
 
   /// Brings the streamed weights of op `first` and of those after it; returns the first op that
-  /// they do not serve. Throws what the decoder of a section makes of a file that was right once.
+  /// they do not serve. Throws `badFrame` when a section is not decoded as it was at the start.
   func bringWeights(from first: UInt32) throws(CurtaError) -> UInt32 {
     let weights = state.pointee.weights
     let file = state.pointee.file

@@ -101,37 +101,3 @@ struct WeightPlan {
     return sum.value
   }
 }
-
-/// Consecutive ops whose streamed tensors are there together.
-struct StreamGroup {
-  /// The op after the last.
-  private(set) var end: UInt32 = 0
-  /// Their streamed tensors, with places from 0 on.
-  var batch = LoadBatch()
-
-  init() {}
-
-  /// Becomes the group that begins with op `first`: as many ops as have `most` bytes of weights.
-  mutating func fill(
-    from first: UInt32, kept: UInt32, most: UInt64, _ program: Program, _ tensors: TensorTable,
-    _ file: CurtaFile
-  ) throws(CurtaError) {
-    batch.removeAll()
-    var weight: UInt64 = 0
-    end = first
-    while end < program.opCount {
-      let op = try program.op(end)
-      let operands = try op.tensorOperands
-      let before = batch.end
-      for k in 1..<16 where operands & (1 << UInt16(k)) != 0 {
-        let tensor = try op.operand(k)
-        guard tensor != Program.none, tensor >= kept, !batch.contains(tensor) else { continue }
-        let needs = try TensorNeeds(tensors[tensor], file)
-        weight = try CheckedSize(weight).plus(needs.weight).value
-        if end > first, batch.isFull || weight > most { return batch.cut(to: before) }
-        try batch.add(tensor, needs)
-      }
-      end += 1
-    }
-  }
-}
