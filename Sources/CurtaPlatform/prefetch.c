@@ -12,5 +12,9 @@ void curta_prefetch_mapping(void *context, const void *bytes, size_t size) {
   (void)context;
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t start = (uintptr_t)bytes & ~(page - 1);
-  posix_madvise((void *)start, (uintptr_t)bytes + size - start, POSIX_MADV_WILLNEED);
+  const size_t length = (uintptr_t)bytes + size - start;
+  // Where memory is short, pages that were read once are the first to go: else the system looks at
+  // each for a second use before it takes it, which took longer than reading them.
+  posix_madvise((void *)start, length, POSIX_MADV_SEQUENTIAL);
+  posix_madvise((void *)start, length, POSIX_MADV_WILLNEED);
 }

@@ -67,7 +67,7 @@ public struct Session: @unchecked Sendable {
         states: (arena + Int(plan.stateTable)).assumingMemoryBound(to: StateEntry.self),
         tokenizer: tokenizer, decoder: nil, random: 1, past: 0, outputsMade: 0,
         tokens: UnsafePointer(bitPattern: 64)!, count: 0, outputs: 0, patches: 0,
-        op: CurrentOp()))
+        op: CurrentOp(), rotations: nil))
     let session = Session(state)
     try session.layBuffers(plan)
     session.seed(0)
@@ -155,6 +155,7 @@ extension Session {
   /// Runs every op over the step that has been set up.
   func runAll() throws(CurtaError) {
     state.pointee.outputsMade = 0
+    state.pointee.rotations = nil
     var ready: UInt32 = 0  // ops before it have their weights
     for i in 0..<state.pointee.program.opCount {
       if i == ready { ready = try bringWeights(from: i) }

@@ -115,10 +115,7 @@ extension TestSession {
     let record = try state.pointee.program.op(i)
     state.pointee.op.code = record.code
     for k in 1..<16 { state.pointee.op.operands[k] = try record.operand(k) }
-    for pass in 0..<(record.code == .attend ? 2 : 1) {
-      state.pointee.op.pass = pass
-      for part in (0..<parts).reversed() { Session(state).part(part, of: parts) }
-    }
-    state.pointee.op.pass = 0
+    state.pointee.rotations = nil
+    Session(state).runSplit(parts)
   }
 }

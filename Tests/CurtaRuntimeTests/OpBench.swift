@@ -57,8 +57,9 @@ final class OpBench {
     f.op(2, x, gamma, a, 1, 100, 0)
     let weight = f.ones(width)  // width is a multiple of 32
     f.op(3, a, 1, weight, z)
-    f.op(5, z, q, FileBuilder.none, 0, 0, FileBuilder.none)
-    f.op(6, z, keys, FileBuilder.none, 0, 0, FileBuilder.none)
+    let phases = f.phases(headWidth / 2)
+    f.op(5, z, q, phases, 1, 0, FileBuilder.none)
+    f.op(6, z, keys, phases, 1, 0, FileBuilder.none)
     f.op(7, q, keys, keys, o, 0, 40000, 16)
     f.op(9, x, last)
     f.op(2, last, gamma, codes, 1, 100, 0)
@@ -173,11 +174,8 @@ final class OpBench {
     state.pointee.past = position
     state.pointee.op.code = code
     for k in 1..<16 { state.pointee.op.operands[k] = k <= operands.count ? operands[k - 1] : 0 }
-    for pass in 0..<(code == .attend ? 2 : 1) {
-      state.pointee.op.pass = pass
-      Session(state).part(0, of: 1)
-    }
-    state.pointee.op.pass = 0
+    state.pointee.rotations = nil
+    Session(state).runSplit(1)
   }
 
   func values(_ i: Int) -> [Int32] {

@@ -61,18 +61,12 @@ import Testing
       state.pointee.tokens = $0.baseAddress!
       state.pointee.count = tokens.count
       state.pointee.outputs = tokens.count
+      state.pointee.rotations = nil
       for i in 0..<state.pointee.program.opCount {
         let record = try! state.pointee.program.op(i)
         state.pointee.op.code = record.code
         for k in 1..<16 { state.pointee.op.operands[k] = try! record.operand(k) }
-        let isProduct = [.linear, .linearAdd, .logits].contains(record.code)
-        let passes =
-          record.code == .attend ? [0, 1] : isProduct && Session(state).turnsRows ? [1, 0] : [0]
-        for pass in passes {
-          state.pointee.op.pass = pass
-          for part in (0..<parts).reversed() { Session(state).part(part, of: parts) }
-        }
-        state.pointee.op.pass = 0
+        Session(state).runSplit(parts)
       }
     }
     state.pointee.past += tokens.count

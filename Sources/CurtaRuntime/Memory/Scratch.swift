@@ -19,7 +19,6 @@ struct ScratchLayout {
   let narrowB: UInt64  // i16 [width]
   let wide: UInt64  // i32 [width]
   let width: UInt64
-  let turns: UInt64  // i32 [headWidth] cosine, then sine
   let scores: UInt64  // i32 [queries][context]
   let codes: UInt64  // i16 [queries][context]
   let sums: UInt64  // i64 [queries][headWidth]
@@ -31,6 +30,7 @@ struct ScratchLayout {
   let threads: UInt64
   let attendValues: UInt64  // i32 [rows of a step][width of the widest attention output]
   let attendExponents: UInt64  // i32 [rows of a step][heads]
+  let rotations: UInt64  // i32 [rows of a step][pairs of the widest table] cosine, then sine
   /// i8 [ceil(rows / 16)][width of an input][16]: codes of several rows for overlays.
   let turned: UInt64
   // For tokens:
@@ -61,6 +61,7 @@ struct ScratchLayout {
     var attendWidth: UInt64 = 0
     var attendHeads: UInt64 = 0
     var headGroup: UInt64 = 1  // query heads with the same keys
+    var pairs: UInt64 = 0
     for i in 0..<program.opCount {
       let op = try program.op(i)
       if op.code == .attend {
@@ -69,6 +70,10 @@ struct ScratchLayout {
         attendHeads = max(attendHeads, UInt64(query.scales))
         let keys = try program.state(op.operand(2))
         headGroup = max(headGroup, UInt64(query.scales) / max(1, UInt64(keys.heads)))
+      }
+      if op.code == .headQuant || op.code == .cacheAppend {
+        let phases = try op.operand(3)
+        if phases != Program.none { pairs = max(pairs, UInt64(try tensors[phases].columns)) }
       }
       if op.code == .headQuant {
         let out = try program.buffer(op.operand(2))
@@ -89,7 +94,6 @@ struct ScratchLayout {
     narrowA = try part.take(width, 2)
     narrowB = try part.take(width, 2)
     wide = try part.take(width, 4)
-    turns = try part.take(headWidth, 8)
     // Of the rows of a step, or of one row's heads with the same keys.
     let queries = min(UInt64(ScratchLayout.mostQueries), max(UInt64(sizes.tokens), headGroup))
     scores = try part.take(UInt64(sizes.context) * queries, 4)
@@ -103,6 +107,7 @@ struct ScratchLayout {
     threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
     attendValues = try layout.take(UInt64(sizes.tokens) * attendWidth, 4)
     attendExponents = try layout.take(UInt64(sizes.tokens) * attendHeads, 4)
+    rotations = try layout.take(UInt64(max(sizes.tokens, sizes.patches)) * pairs, 8)
     turned = try layout.take(ScratchLayout.turnedSize(program, tensors, sizes), 1)
     self.idle = idle
     let tokens: UInt64 = program.image == nil ? 1 : 0

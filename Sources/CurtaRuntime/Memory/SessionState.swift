@@ -16,6 +16,12 @@ struct TensorEntry {
   var wideCodes: UnsafePointer<Int16> { weight.codes.assumingMemoryBound(to: Int16.self) }
 }
 
+/// Rows of rotations are the same for the same table of phases and the same kind of rows.
+struct RotationKey: Equatable {
+  let phases: UInt32
+  let rows: RowCount
+}
+
 /// A buffer where the ops find it.
 struct BufferEntry {
   var record: BufferRecord
@@ -73,6 +79,8 @@ struct SessionState {
   var outputs: Int
   var patches: Int
   var op: CurrentOp
+  /// What the table of rotations was made for in this step; nil: nothing yet.
+  var rotations: RotationKey?
 
   /// Rows that `buffer` has in this step.
   func rows(_ buffer: Int) -> Int {
@@ -106,8 +114,6 @@ struct ThreadScratch {
   let narrowB: UnsafeMutablePointer<Int16>  // [width]
   let wide: UnsafeMutablePointer<Int32>  // [width]
   let wideWidth: UInt64
-  let cosine: UnsafeMutablePointer<Int32>  // [headWidth]
-  let sine: UnsafeMutablePointer<Int32>  // [headWidth]
   let tile: UnsafeMutablePointer<Int32>  // results of a product before they are added
   let product: UnsafeMutableRawPointer  // what a product overwrites: all but the tile
   let scores: UnsafeMutablePointer<Int32>  // [queries][context]
@@ -121,12 +127,10 @@ extension SessionState {
     func at<T>(_ offset: UInt64, _ type: T.Type) -> UnsafeMutablePointer<T> {
       (start + Int(offset)).assumingMemoryBound(to: T.self)
     }
-    let turns = at(scratch.turns, Int32.self)
     return ThreadScratch(
       narrowA: at(scratch.narrowA, Int16.self), narrowB: at(scratch.narrowB, Int16.self),
-      wide: at(scratch.wide, Int32.self), wideWidth: scratch.width, cosine: turns,
-      sine: turns + Int(scratch.headWidth), tile: at(scratch.tile, Int32.self),
-      product: start + Int(scratch.product),
+      wide: at(scratch.wide, Int32.self), wideWidth: scratch.width,
+      tile: at(scratch.tile, Int32.self), product: start + Int(scratch.product),
       scores: at(scratch.scores, Int32.self), codes: at(scratch.codes, Int16.self),
       sums: at(scratch.sums, Int64.self))
   }

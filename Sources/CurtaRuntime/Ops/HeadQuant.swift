@@ -47,9 +47,10 @@ extension OpWork {
     if gamma == nil { rowScale.e &-= narrow(z, total, to: scratch.narrowA) }
     let pairing = Pairing(rawValue: op.operands[4])!
     var pairs = 0
+    var cosine = session.pointee.shared(session.pointee.scratch.rotations, Int32.self)
     if pairing != .none {
-      let phases = tensor(3)
-      pairs = turns(phases, position: session.pointee.position(t, in: op[1]))
+      pairs = Int(tensor(3).weight.columns)
+      cosine += t * 2 * pairs
     }
     for h in 0..<heads {
       let y = scratch.wide
@@ -70,25 +71,37 @@ extension OpWork {
       switch pairing {
       case .none: break
       case .interleaved:
-        kernels.rotate_interleaved(y, scratch.cosine, scratch.sine, UInt32(pairs))
+        kernels.rotate_interleaved(y, cosine, cosine + pairs, UInt32(pairs))
       case .halfSplit:
-        kernels.rotate_half_split(y, scratch.cosine, scratch.sine, UInt32(pairs))
+        kernels.rotate_half_split(y, cosine, cosine + pairs, UInt32(pairs))
       }
       hadamard(y, width, block: op[5])
       step.pointee = quantize(y, width, scale, to: q)
     }
   }
+}
 
-  /// Cosines and sines of a position into scratch; returns how many pairs there are.
-  private func turns(_ table: TensorEntry, position: Int) -> Int {
-    guard let phases = table.words else { return 0 }
-    let pairs = Int(table.weight.columns)
-    let p = UInt32(truncatingIfNeeded: position)
-    for i in 0..<pairs {
-      let phase = p &* phases[i]
-      scratch.cosine[i] = Fixed.cosine(phase)
-      scratch.sine[i] = Fixed.sine(phase)
+extension Session {
+  /// Makes the cosines and sines that the current op rotates its rows by, where they differ from
+  /// those that the op before rotated by: with one table of phases, once in a step.
+  func placeRotations() {
+    let op = state.pointee.op
+    let table = op.operands[3]
+    guard Pairing(rawValue: op.operands[4])! != .none, table != Program.none,
+      let phases = state.pointee.tensors[Int(table)].words
+    else { return }
+    let key = RotationKey(phases: table, rows: state.pointee.buffers[op[1]].record.rows)
+    guard state.pointee.rotations != key else { return }
+    state.pointee.rotations = key
+    let pairs = Int(state.pointee.tensors[Int(table)].weight.columns)
+    var to = state.pointee.shared(state.pointee.scratch.rotations, Int32.self)
+    for row in 0..<state.pointee.rows(op[1]) {
+      let p = UInt32(truncatingIfNeeded: state.pointee.position(row, in: op[1]))
+      for i in 0..<pairs {
+        to[i] = Fixed.cosine(p &* phases[i])
+        to[pairs + i] = Fixed.sine(p &* phases[i])
+      }
+      to += 2 * pairs
     }
-    return pairs
   }
 }

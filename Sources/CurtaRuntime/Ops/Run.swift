@@ -11,8 +11,11 @@ extension Session {
     let op = state.pointee.op
     let tokens = state.pointee.count
     switch op.code {
-    case .embed, .normQuant, .headQuant, .cacheAppend, .gateQuant, .select, .bias, .norm, .add,
-      .addPosition, .quantize, .patchify, .prefix, .pool:
+    case .headQuant, .cacheAppend:
+      placeRotations()
+      dispatch(work: tokens > 1 ? Session.threadWork : 0)
+    case .embed, .normQuant, .gateQuant, .select, .bias, .norm, .add, .addPosition, .quantize,
+      .patchify, .prefix, .pool:
       dispatch(work: tokens > 1 ? Session.threadWork : 0)
     case .linear, .linearAdd, .logits:
       // At most 6 * 2^36: a section holds 2^36 codes of 2 bits, and what a mask of patterns or
