@@ -4,6 +4,12 @@
 #include "cpu.h"
 #include "kernels.h"
 
+/// Sets that are in, bit i for set i: a build may leave out some (`Tools/build-static --kernels`).
+#ifndef CURTA_SETS
+#define CURTA_SETS 255u
+#endif
+#define HAS(i) (CURTA_SETS >> (i)&1)
+
 #define KERNEL(kernel, avx2, avxvnni, avx512vnni, amx, neon, neon_dotprod, neon_i8mm)              \
   .kernel = curta_##kernel##__scalar,
 const curta_kernels curta_kernels_scalar = {
@@ -48,13 +54,13 @@ const curta_kernels *curta_kernels_at(uint32_t i) {
   case 0:
     return &curta_kernels_scalar;
   case 1:
-    return curta_cpu_avx2() ? &kernels_avx2 : 0;
+    return HAS(1) && curta_cpu_avx2() ? &kernels_avx2 : 0;
   case 2:
-    return curta_cpu_avxvnni() ? &kernels_avxvnni : 0;
+    return HAS(2) && curta_cpu_avxvnni() ? &kernels_avxvnni : 0;
   case 3:
-    return curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
+    return HAS(3) && curta_cpu_avx512vnni() ? &kernels_avx512vnni : 0;
   default:
-    return i == 4 && curta_cpu_amx() ? &kernels_amx : 0;
+    return i == 4 && HAS(4) && curta_cpu_amx() ? &kernels_amx : 0;
   }
 }
 
@@ -87,10 +93,10 @@ const curta_kernels *curta_kernels_at(uint32_t i) {
   if (i == 0)
     return &curta_kernels_scalar;
   if (i == 1)
-    return &kernels_neon; // part of the aarch64 baseline
+    return HAS(1) ? &kernels_neon : 0; // part of the aarch64 baseline
   if (i == 2)
-    return curta_cpu_dotprod() ? &kernels_neon_dotprod : 0;
-  return i == 3 && curta_cpu_i8mm() ? &kernels_neon_i8mm : 0;
+    return HAS(2) && curta_cpu_dotprod() ? &kernels_neon_dotprod : 0;
+  return i == 3 && HAS(3) && curta_cpu_i8mm() ? &kernels_neon_i8mm : 0;
 }
 
 #else

@@ -3,6 +3,8 @@
 //
 // Decoding takes all threads, as products do: with both at once each would have half of them, and
 // two groups would be in memory. What goes on while a group computes is the reading of the next.
+// Both at once could gain what is idle: of two threads with 1.1 billion weights in zstd, 5 % in a
+// prompt of 512 tokens, 10 of 128, 18 one token at a time.
 
 import CCurta
 import CurtaFormat

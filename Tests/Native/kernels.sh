@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# A libcurta.a with fewer instruction sets is smaller, gives the same logits, refuses the others.
+# usage: Tests/Native/kernels.sh     (after Tools/build-static)
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. Tools/lib/common.sh
+. Tools/lib/native.sh
+
+model=$(Tools/model curta-sort w8 stored)
+out=.build-static/fewer
+if Tools/build-static --kernels avx2,sse9 2>"$native_out/error"; then exit 1; fi
+grep -q 'no instruction set `sse9`: avx2 .* neon_i8mm' "$native_out/error" ||
+  { echo "sse9 was not named: $(cat "$native_out/error")"; exit 1; }
+Tools/build-static --out $out --kernels avx2,neon
+Tools/check-static --out $out
+for arch in x86_64 aarch64; do
+  whole=$(stat -c %s .build-static/$arch/lib/libcurta.a) fewer=$(stat -c %s $out/$arch/lib/libcurta.a)
+  [ $((fewer * 10)) -lt $((whole * 9)) ] || { echo "$arch: $fewer bytes, $whole with all"; exit 1; }
+  native_build $arch hash
+  cc=(clang) link=(-lzstd) flags=(-DWITH_ZSTD) run=() absent=3 # AVX-VNNI
+  [ $arch = aarch64 ] && cc=(aarch64-linux-gnu-gcc -static) link=() flags=() run=(qemu-aarch64 -cpu max)
+  "${cc[@]}" -std=c11 -O2 "${flags[@]}" -I$out/$arch/include Tests/Native/hash.c \
+    -L$out/$arch/lib -lcurta -pthread "${link[@]}" -o $out/$arch/hash
+  arguments=("$model" 5,3,1,2,4,0 6 4 4 1)
+  expected=$("${run[@]}" $native_out/$arch/hash "${arguments[@]}" 0)
+  for set in 0 1 2; do
+    hash=$("${run[@]}" $out/$arch/hash "${arguments[@]}" $set) || {
+      status=$?
+      [ $status = 3 ] && [ $set = 2 ] && [ $arch = x86_64 ] && continue # no AVX2 here
+      exit $status
+    }
+    [ "$hash" = "$expected" ] || { echo "$arch: set $set gives $hash, all $expected"; exit 1; }
+  done
+  status=0
+  "${run[@]}" $out/$arch/hash "${arguments[@]}" $absent 2>/dev/null >&2 || status=$?
+  [ $status = 3 ] || { echo "$arch: set $absent, which is left out: status $status"; exit 1; }
+done
+echo "smaller, the same logits, others refused"
