@@ -105,22 +105,42 @@ CURTA_AVX512 static void row_scores(const int8_t *q, const int8_t *k, uint32_t w
   curta_scores__avx2(q, 0, 1, k + (size_t)done * width, width, n - done, a + done, 0);
 }
 
-/// Scores of 16 keys of 32 * parts columns with rows of queries: keys are packed as in the
-/// products, four columns of all keys after each other, for as many rows as there are.
-CURTA_AVX512_INLINE void scores_of_rows(const int8_t *q, size_t q_stride, uint32_t rows,
-                                        const int8_t *k, uint32_t parts, int32_t *a,
-                                        size_t a_stride) {
+enum { QUERIES = 16 };
+
+/// 128 * (sum of q) of `rows` queries of 32 * parts columns, QUERIES at most.
+CURTA_AVX512_INLINE __m512i biases_of(const int8_t *q, size_t q_stride, uint32_t rows,
+                                      uint32_t parts) {
   const __m512i flip = _mm512_set1_epi8(-128);
+  __m512i x[QUERIES];
+  for (uint32_t r = 0; r < QUERIES; r++) {
+    const int8_t *own = q + (r < rows ? r : rows - 1) * q_stride;
+    const __m512i codes = parts == 1 ? _mm512_maskz_loadu_epi32(0xFF, own) : load512(own);
+    x[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, codes);
+  }
+  return sums_of_16(x);
+}
+
+/// Scores of up to 16 keys of 32 * parts columns, `there` of them, with rows of queries: keys are
+/// packed as in the products, four columns of all keys after each other, for as many rows as there
+/// are.
+CURTA_AVX512_INLINE void scores_of_rows(const int8_t *q, size_t q_stride, uint32_t rows,
+                                        const int32_t *biases, const int8_t *k, uint32_t there,
+                                        uint32_t parts, int32_t *a, size_t a_stride) {
+  const __m512i flip = _mm512_set1_epi8(-128);
+  const __mmask16 stored = (__mmask16)((1u << there) - 1);
   const size_t width = 32 * (size_t)parts;
+  size_t key[16];
+  for (uint32_t j = 0; j < 16; j++)
+    key[j] = (j < there ? j : there - 1) * width;
   __m512i u[16];
   CURTA_UNROLL for (uint32_t at = 0; at < 2 * parts; at++) {
     __m512i x[4];
     CURTA_UNROLL for (int i = 0; i < 4; i++) { // keys i, i + 4, i + 8, i + 12
-      const int8_t *key = k + (size_t)i * width + 16 * at;
-      __m512i four = _mm512_castsi128_si512(load128(key));
-      four = _mm512_inserti32x4(four, load128(key + 4 * width), 1);
-      four = _mm512_inserti32x4(four, load128(key + 8 * width), 2);
-      x[i] = _mm512_xor_si512(_mm512_inserti32x4(four, load128(key + 12 * width), 3), flip);
+      const int8_t *from = k + 16 * at;
+      __m512i four = _mm512_castsi128_si512(load128(from + key[i]));
+      four = _mm512_inserti32x4(four, load128(from + key[i + 4]), 1);
+      four = _mm512_inserti32x4(four, load128(from + key[i + 8]), 2);
+      x[i] = _mm512_xor_si512(_mm512_inserti32x4(four, load128(from + key[i + 12]), 3), flip);
     }
     const __m512i l01 = _mm512_unpacklo_epi32(x[0], x[1]), h01 = _mm512_unpackhi_epi32(x[0], x[1]);
     const __m512i l23 = _mm512_unpacklo_epi32(x[2], x[3]), h23 = _mm512_unpackhi_epi32(x[2], x[3]);
@@ -131,37 +151,42 @@ CURTA_AVX512_INLINE void scores_of_rows(const int8_t *q, size_t q_stride, uint32
   }
   // Keys in order: a lane of 128 bits has the keys 4 i ... 4 i + 3.
   for (uint32_t r = 0; r < rows; r++, q += q_stride, a += a_stride) {
-    __m512i bias = _mm512_setzero_si512();
-    CURTA_UNROLL for (uint32_t i = 0; i < width; i += 64) {
-      const __m512i own = parts == 1 ? _mm512_maskz_loadu_epi32(0xFF, q) : load512(q + i);
-      bias = _mm512_dpbusd_epi32(bias, flip, own); // 128 * q
-    }
     __m512i even = _mm512_setzero_si512(), odd = even;
     CURTA_UNROLL for (uint32_t i = 0; i < 8 * parts; i += 2) {
       even = _mm512_dpbusd_epi32(even, u[i], spread32(q + 4 * i));
       odd = _mm512_dpbusd_epi32(odd, u[i + 1], spread32(q + 4 * i + 4));
     }
-    const __m512i less = _mm512_set1_epi32(_mm512_reduce_add_epi32(bias));
-    store512(a, _mm512_sub_epi32(_mm512_add_epi32(even, odd), less));
+    const __m512i both = _mm512_add_epi32(even, odd);
+    _mm512_mask_storeu_epi32(a, stored, _mm512_sub_epi32(both, _mm512_set1_epi32(biases[r])));
   }
+}
+
+/// Scores of n keys of 32 * parts columns with up to QUERIES queries.
+CURTA_AVX512_INLINE void scores_together(const int8_t *q, size_t q_stride, uint32_t rows,
+                                         const int8_t *k, uint32_t parts, uint32_t n, int32_t *a,
+                                         size_t a_stride) {
+  int32_t biases[QUERIES];
+  store512(biases, biases_of(q, q_stride, rows, parts));
+  for (uint32_t j = 0; j < n; j += 16)
+    scores_of_rows(q, q_stride, rows, biases, k + (size_t)j * 32 * parts, n - j < 16 ? n - j : 16,
+                   parts, a + j, a_stride);
 }
 
 CURTA_AVX512 void curta_scores__avx512vnni(const int8_t *q, size_t q_stride, uint32_t rows,
                                            const int8_t *k, uint32_t width, uint32_t n, int32_t *a,
                                            size_t a_stride) {
-  uint32_t done = 0;
-  if (rows > 2 && (width == 32 || width == 64)) {
-    for (; n - done >= 16; done += 16) {
-      const int8_t *keys = k + (size_t)done * width;
-      if (width == 32)
-        scores_of_rows(q, q_stride, rows, keys, 1, a + done, a_stride);
-      else
-        scores_of_rows(q, q_stride, rows, keys, 2, a + done, a_stride);
-    }
+  const uint32_t least = 3; // that packing keys pays for
+  uint32_t r = 0;
+  while ((width == 32 || width == 64) && rows - r >= least) {
+    const uint32_t some = rows - r < QUERIES ? rows - r : QUERIES;
+    if (width == 32)
+      scores_together(q + r * q_stride, q_stride, some, k, 1, n, a + r * a_stride, a_stride);
+    else
+      scores_together(q + r * q_stride, q_stride, some, k, 2, n, a + r * a_stride, a_stride);
+    r += some;
   }
-  for (uint32_t r = 0; r < rows; r++)
-    row_scores(q + r * q_stride, k + (size_t)done * width, width, n - done,
-               a + r * a_stride + done);
+  for (; r < rows; r++)
+    row_scores(q + r * q_stride, k, width, n, a + r * a_stride);
 }
 
 /// Adds 16 int32 lanes to o.
@@ -170,6 +195,12 @@ CURTA_AVX512_INLINE void add_16(int64_t *o, __m512i x) {
   const __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1));
   store512(o, _mm512_add_epi64(load512(o), low));
   store512(o + 8, _mm512_add_epi64(load512(o + 8), high));
+}
+
+/// VPDPWSSD as it is: where there are many, LLVM makes two instructions of each.
+CURTA_AVX512_INLINE __m512i add_words(__m512i sums, __m512i x, __m512i y) {
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(y));
+  return sums;
 }
 
 /// Adds two rows, or one twice with is_one, to the columns of add_columns: of each 8 columns the
@@ -185,8 +216,8 @@ CURTA_AVX512_INLINE void add_two(__m512i *sums, const int16_t *c, size_t c_strid
       const int16_t *own = c + r * c_stride;
       const __m512i weights = is_one ? _mm512_set1_epi32((uint16_t)*own) : spread32(own);
       __m512i *at = sums + 2 * (r * parts + i);
-      at[0] = _mm512_dpwssd_epi32(at[0], low, weights);
-      at[1] = _mm512_dpwssd_epi32(at[1], high, weights);
+      at[0] = add_words(at[0], low, weights);
+      at[1] = add_words(at[1], high, weights);
     }
   }
 }
@@ -196,7 +227,7 @@ CURTA_AVX512_INLINE void add_two(__m512i *sums, const int16_t *c, size_t c_strid
 CURTA_AVX512_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t count,
                                      const int8_t *v, uint32_t width, uint32_t n, uint32_t parts,
                                      int64_t *o) {
-  __m512i sums[8];
+  __m512i sums[16];
   CURTA_UNROLL for (uint32_t i = 0; i < 2 * count * parts; i++) sums[i] = _mm512_setzero_si512();
   uint32_t j = 0;
   for (; n - j >= 2; j += 2, v += 2 * (size_t)width)
@@ -214,8 +245,8 @@ CURTA_AVX512_INLINE void add_columns(const int16_t *c, size_t c_stride, uint32_t
   }
 }
 
-/// Adds the rows 0 ... n-1, n up to ROWS, to `count` sums, a constant of 1, 2 or 4: the values are
-/// read and widened once.
+/// Adds the rows 0 ... n-1, n up to ROWS, to `count` sums, a constant of 1, 2, 4 or 8: the values
+/// are read and widened once.
 CURTA_AVX512_INLINE void add_values(const int16_t *c, size_t c_stride, uint32_t count,
                                     const int8_t *v, uint32_t width, uint32_t n, int64_t *o) {
   uint32_t i = 0;
@@ -239,6 +270,8 @@ CURTA_AVX512 void curta_weighted_sum__avx512vnni(const int16_t *c, size_t c_stri
     some = n - j < ROWS ? n - j : ROWS;
     const int8_t *values = v + (size_t)j * width;
     uint32_t r = 0;
+    for (; rows - r >= 8; r += 8)
+      add_values(c + r * c_stride + j, c_stride, 8, values, width, some, o + (size_t)r * width);
     for (; rows - r >= 4; r += 4)
       add_values(c + r * c_stride + j, c_stride, 4, values, width, some, o + (size_t)r * width);
     for (; rows - r >= 2; r += 2)

@@ -28,12 +28,12 @@ typedef struct {
 
 static uint32_t up_by(const curta_weight *w) { return w->shift < 17 ? 17 - w->shift : 0; }
 
-/// What no sum is above, without scales.
+/// What no sum is above.
 static uint64_t largest_sum(const curta_weight *w) {
   const uint64_t code = w->kind == CURTA_WEIGHT_NIBBLES ? 8
                         : w->kind == CURTA_WEIGHT_SMALL ? 32
                                                         : 127;
-  return code * 127 * w->columns;
+  return code * 127 * (w->group_scales ? 255 : 1) * w->columns;
 }
 
 /// The sink of `rows` rows from n on, in two panels at most; what changes from chunk to chunk is
@@ -48,7 +48,7 @@ CURTA_AVX512 static void begin_rows(sink *to, const curta_weight *w, uint32_t n,
         _mm512_cvtepu16_epi32(m), _mm512_set1_epi32((int32_t)(1u << (w->shift + up - 17))),
         _mm_cvtsi32_si128((int32_t)up), _mm_cvtsi32_si128((int32_t)(w->shift + up) - 16)};
   }
-  to->fits = !w->group_scales && largest_sum(w) << up >> 31 == 0;
+  to->fits = largest_sum(w) << up >> 31 == 0;
 }
 
 CURTA_AVX512_INLINE __m512i rounded(const rounding *by, __m512i sum) {
