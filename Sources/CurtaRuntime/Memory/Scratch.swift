@@ -7,7 +7,7 @@ import CurtaKernels
 /// Sizes and places of scratch memory.
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
-  static let tileRows: UInt32 = 256
+  static let tileRows: UInt32 = 768
   /// Queries, at most, that meet a head's keys and values together.
   static let mostQueries = 16
 
