@@ -87,77 +87,91 @@ CURTA_AVX512_INLINE __m512i rounded(__m512i x, __m512i s) {
   return _mm512_srlv_epi32(_mm512_add_epi32(x, half), s);
 }
 
-/// The entries of exp15's table: each of 32 in the low half of a lane, the next one in the high.
+/// The entries of exp15's table and what each falls to the next one.
 typedef struct {
-  __m512i first, last;
+  __m512i high, fall;
 } octave;
 
-CURTA_AVX512_INLINE __m512i with_next(const uint16_t *table) {
-  const __m512i next = _mm512_cvtepu16_epi32(load256(table + 1));
-  return _mm512_or_si512(_mm512_cvtepu16_epi32(load256(table)), _mm512_slli_epi32(next, 16));
+/// exp15(d) of uint32 lanes as words, in the order of VPACKUSDW. A step d >> 11 of 2^16 or more
+/// counts as 2^16 - 1: both stand for 0.
+CURTA_AVX512_INLINE __m512i exp15(__m512i d0, __m512i d1, const octave *table) {
+  const __m512i part = _mm512_set1_epi32(0x7FF0);
+  const __m512i at = _mm512_packus_epi32(_mm512_srli_epi32(d0, 11), _mm512_srli_epi32(d1, 11));
+  // The way to the next entry in Q15, so that VPMULHRSW interpolates.
+  const __m512i way = _mm512_packus_epi32(_mm512_and_si512(_mm512_slli_epi32(d0, 4), part),
+                                          _mm512_and_si512(_mm512_slli_epi32(d1, 4), part));
+  const __m512i fall = _mm512_permutexvar_epi16(at, table->fall); // five bits count
+  const __m512i x =
+      _mm512_sub_epi16(_mm512_permutexvar_epi16(at, table->high), _mm512_mulhrs_epi16(fall, way));
+  // round(x, n): x shifted by n - 1, then halved by the average with 0.
+  const __m512i n = _mm512_srli_epi16(at, 5);
+  const __m512i y = _mm512_srlv_epi16(x, _mm512_subs_epu16(n, _mm512_set1_epi16(1)));
+  return _mm512_avg_epu16(y, _mm512_maskz_mov_epi16(_mm512_testn_epi16_mask(n, n), y));
 }
 
-/// exp15(d) of uint32 lanes.
-CURTA_AVX512_INLINE __m512i exp15(__m512i d, octave table) {
-  const __m512i i = _mm512_srli_epi32(d, 11); // five bits count
-  const __m512i r = _mm512_and_si512(d, _mm512_set1_epi32(2047));
-  const __m512i two = _mm512_permutex2var_epi32(table.first, i, table.last);
-  const __m512i high = _mm512_and_si512(two, _mm512_set1_epi32(0xFFFF));
-  const __m512i fall = _mm512_sub_epi32(high, _mm512_srli_epi32(two, 16));
-  const __m512i part = _mm512_add_epi32(_mm512_mullo_epi32(fall, r), _mm512_set1_epi32(1024));
-  const __m512i n = _mm512_min_epu32(_mm512_srli_epi32(d, 16), _mm512_set1_epi32(31));
-  return rounded(_mm512_sub_epi32(high, _mm512_srli_epi32(part, 11)), n);
-}
-
-/// What score_weights gathers in its first pass.
+/// What score_weights gathers.
 typedef struct {
   octave table;
-  __m512i top, sum, least;
+  __m512i top, least, sum, most;
 } gathered;
 
-CURTA_AVX512_INLINE void some_weights(int32_t *t, const curta_scale *v, __mmask16 there,
-                                      gathered *g) {
+/// Weights of up to 16 elements from w, in place of the logits at t.
+CURTA_AVX512_INLINE void weigh(int32_t *t, const curta_scale *v, __mmask16 there, __m512i w,
+                               gathered *g) {
   __m512i m, e;
   split(v, there, &m, &e);
-  const __m512i d = _mm512_sub_epi32(g->top, _mm512_maskz_loadu_epi32(there, t));
-  const __m512i w = _mm512_maskz_mov_epi32(there, exp15(d, g->table));
-  g->sum = _mm512_add_epi32(g->sum, w);
-  g->least = _mm512_mask_min_epi32(g->least, there, g->least, e);
-  _mm512_mask_storeu_epi32(t, there, _mm512_mullo_epi32(w, m));
+  const __m512i own = there == 0xFFFF ? w : _mm512_maskz_mov_epi32(there, w);
+  const __m512i u = _mm512_mullo_epi32(own, m);
+  g->sum = _mm512_add_epi32(g->sum, own);
+  // Below 2^31: shifts of 31 and more make 0.
+  g->most = _mm512_max_epu32(g->most, _mm512_srlv_epi32(u, _mm512_sub_epi32(e, g->least)));
+  if (there == 0xFFFF)
+    store512(t, u);
+  else
+    _mm512_mask_storeu_epi32(t, there, u);
 }
 
-CURTA_AVX512_INLINE __m512i largest_of(const int32_t *u, const curta_scale *v, __mmask16 there,
-                                       __m512i least, __m512i most) {
-  __m512i m, e;
-  split(v, there, &m, &e);
-  const __m512i s = _mm512_min_epu32(_mm512_sub_epi32(e, least), _mm512_set1_epi32(31));
-  return _mm512_max_epu32(most, _mm512_srlv_epi32(_mm512_maskz_loadu_epi32(there, u), s));
+CURTA_AVX512_INLINE void some_weights(int32_t *t, const curta_scale *v, __mmask16 first,
+                                      __mmask16 second, gathered *g) {
+  const __m512i d0 = _mm512_sub_epi32(g->top, _mm512_maskz_loadu_epi32(first, t));
+  const __m512i d1 = _mm512_sub_epi32(g->top, _mm512_maskz_loadu_epi32(second, t + 16));
+  const __m512i w = exp15(d0, d1, &g->table);
+  weigh(t, v, first, _mm512_unpacklo_epi16(w, _mm512_setzero_si512()), g);
+  if (second)
+    weigh(t + 16, v + 16, second, _mm512_unpackhi_epi16(w, _mm512_setzero_si512()), g);
+}
+
+/// The least exponent of n scales, n >= 1.
+CURTA_AVX512_INLINE int32_t least_exponent(const curta_scale *v, uint32_t n) {
+  __m512i least = _mm512_set1_epi32(INT32_MAX);
+  uint32_t j = 0;
+  for (; n - j >= 8; j += 8) // mantissas are in the even lanes
+    least = _mm512_min_epi32(least, load512(v + j));
+  const __mmask8 rest = (__mmask8)((1u << (n - j)) - 1);
+  least = _mm512_min_epi32(
+      least, _mm512_mask_loadu_epi64(_mm512_set1_epi32(INT32_MAX), rest, v + j));
+  return _mm512_mask_reduce_min_epi32(0xAAAA, least);
 }
 
 CURTA_AVX512 uint32_t curta_score_weights__avx512vnni(int32_t *t, const curta_scale *v, uint32_t n,
                                                       int32_t max, uint64_t *total,
                                                       int32_t *least) {
-  gathered g = {{with_next(curta_exp15_table), with_next(curta_exp15_table + 16)},
+  *least = n ? least_exponent(v, n) : INT32_MAX;
+  const __m512i high = load512(curta_exp15_table);
+  gathered g = {{high, _mm512_sub_epi16(high, load512(curta_exp15_table + 1))},
                 _mm512_set1_epi32(max),
+                _mm512_set1_epi32(*least),
                 _mm512_setzero_si512(), // a lane adds up to 2^15 of 2^16 elements of 2^20
-                _mm512_set1_epi32(INT32_MAX)};
-  const __mmask16 last = lanes_of(n % 16);
+                _mm512_setzero_si512()};
   uint32_t j = 0;
-  for (; n - j >= 16; j += 16)
-    some_weights(t + j, v + j, 0xFFFF, &g);
-  if (last)
-    some_weights(t + j, v + j, last, &g);
+  for (; n - j >= 32; j += 32)
+    some_weights(t + j, v + j, 0xFFFF, 0xFFFF, &g);
+  if (j < n)
+    some_weights(t + j, v + j, lanes_of(n - j), n - j > 16 ? lanes_of(n - j - 16) : 0, &g);
   const __m512i sums = _mm512_add_epi64(_mm512_and_si512(g.sum, _mm512_set1_epi64(0xFFFFFFFF)),
                                         _mm512_srli_epi64(g.sum, 32));
   *total = (uint64_t)_mm512_reduce_add_epi64(sums);
-  *least = _mm512_reduce_min_epi32(g.least);
-  const __m512i from = _mm512_set1_epi32(*least);
-  __m512i most = _mm512_setzero_si512();
-  for (j = 0; n - j >= 16; j += 16)
-    most = largest_of(t + j, v + j, 0xFFFF, from, most);
-  if (last)
-    most = largest_of(t + j, v + j, last, from, most);
-  return _mm512_reduce_max_epu32(most);
+  return _mm512_reduce_max_epu32(g.most);
 }
 
 CURTA_AVX512_INLINE void some_narrowed(const uint32_t *u, const curta_scale *v, __mmask16 there,
