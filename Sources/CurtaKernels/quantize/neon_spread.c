@@ -12,6 +12,7 @@
 #if defined(__aarch64__)
 #include "../rotate/hadamard_neon.h"
 #include "spread.h"
+#include "turned.h"
 
 #define CURTA_SPREAD_JOINS
 #define CURTA_SPREAD CURTA_NEON_INLINE
@@ -138,6 +139,14 @@ CURTA_NEON_INLINE void store_codes(const int16_t *y, const int32_t *wide, int is
 
 uint32_t curta_spread__neon(int16_t *y, uint32_t n, uint32_t block, int32_t *wide, int8_t *q) {
   return spread_row(y, n, block, wide, q);
+}
+
+CURTA_SPREAD_TURNED(neon, neon)
+
+uint32_t curta_spread_turned__neon(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
+                                 uint32_t pairs, uint32_t interleaved, uint32_t block,
+                                 int32_t *wide, int8_t *q) {
+  return spread_turned_neon(y, n, cosine, sine, pairs, interleaved, block, wide, q);
 }
 
 #endif

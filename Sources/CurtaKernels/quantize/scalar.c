@@ -3,6 +3,7 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
+#include "turned.h"
 
 void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
   int64_t sum = 0;
@@ -84,4 +85,12 @@ uint32_t curta_spread__scalar(int16_t *y, uint32_t n, uint32_t block, int32_t *w
   for (uint32_t i = 0; i < n; i++) // fits int32: below 127.01 * 2^23
     q[i] = (int8_t)curta_clamp(curta_round(y[i] * r, p), 127);
   return (uint32_t)most | s << 16;
+}
+
+CURTA_SPREAD_TURNED(scalar, scalar)
+
+uint32_t curta_spread_turned__scalar(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
+                                 uint32_t pairs, uint32_t interleaved, uint32_t block,
+                                 int32_t *wide, int8_t *q) {
+  return spread_turned_scalar(y, n, cosine, sine, pairs, interleaved, block, wide, q);
 }

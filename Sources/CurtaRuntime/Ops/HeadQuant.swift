@@ -53,7 +53,6 @@ extension OpWork {
       cosine += t * 2 * pairs
     }
     for h in 0..<heads {
-      let y = scratch.wide
       var scale = rowScale
       var codes = scratch.narrowA
       if let gamma {
@@ -67,16 +66,10 @@ extension OpWork {
         step.pointee = spread(codes, width, scale, hadamard: op[5], to: q)
         continue
       }
-      for i in 0..<width { y[i] = Int32(codes[i]) }
-      switch pairing {
-      case .none: break
-      case .interleaved:
-        kernels.rotate_interleaved(y, cosine, cosine + pairs, UInt32(pairs))
-      case .halfSplit:
-        kernels.rotate_half_split(y, cosine, cosine + pairs, UInt32(pairs))
-      }
-      hadamard(y, width, block: op[5])
-      step.pointee = quantize(y, width, scale, to: q)
+      let turned = kernels.spread_turned(
+        codes, UInt32(width), cosine, cosine + pairs, UInt32(pairs),
+        pairing == .interleaved ? 1 : 0, UInt32(op[5]), scratch.wide, q)
+      step.pointee = OpWork.codeScale(turned, scale)
     }
   }
 }

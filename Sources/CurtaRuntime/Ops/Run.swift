@@ -148,31 +148,20 @@ struct OpWork {
     return s
   }
 
-  /// quantize(x, scale): codes to `q`, returns their scale. Uses `scratch.narrowB`.
-  func quantize(
-    _ x: UnsafePointer<Int32>, _ n: Int, _ scale: curta_scale, to q: UnsafeMutablePointer<Int8>
-  ) -> curta_scale {
-    let s = narrow(x, n, to: scratch.narrowB)
-    return spread(
-      scratch.narrowB, n, curta_scale(m: scale.m, e: scale.e &- s), hadamard: 0, to: q)
-  }
-
   /// quantize of numbers whose block is in `y`, on the block's scale, after Hadamards of `block`
   /// numbers where it is not 0. Overwrites `y`, and `scratch.wide` when there are Hadamards.
   func spread(
     _ y: UnsafeMutablePointer<Int16>, _ n: Int, _ scale: curta_scale, hadamard block: Int,
     to q: UnsafeMutablePointer<Int8>
   ) -> curta_scale {
-    let spread = kernels.spread(y, UInt32(n), UInt32(block), scratch.wide, q)
+    OpWork.codeScale(kernels.spread(y, UInt32(n), UInt32(block), scratch.wide, q), scale)
+  }
+
+  /// The scale of codes of numbers on `scale`, by what the kernel that made them tells.
+  static func codeScale(_ spread: UInt32, _ scale: curta_scale) -> curta_scale {
     let step = Fixed.multiply(Fixed.norm(UInt64(spread & 0xFFFF), 0), curta_scale(m: 33026, e: 22))
     return Fixed.multiply(
       step, curta_scale(m: scale.m, e: scale.e &- Int32(spread >> 16)))  // A / 127
-  }
-
-  /// hadamard(x, block) in place; 0 does nothing.
-  func hadamard(_ x: UnsafeMutablePointer<Int32>, _ n: Int, block: Int) {
-    guard block > 0 else { return }
-    for start in stride(from: 0, to: n, by: block) { kernels.hadamard(x + start, UInt32(block)) }
   }
 
   /// spread(x, scale, hadamard) to a whole row of a buffer with one scale a row, and its block
