@@ -94,6 +94,31 @@ static uint32_t choose_blocks(chunk *c, uint32_t n) {
   return low;
 }
 
+/// Of 16 rows 64 bytes from `at` on: in out[j] dword j of each row.
+CURTA_AVX512_INLINE void transpose_lines(const uint8_t *const *row, size_t at, __m512i *out) {
+  __m512i x[16];
+  CURTA_UNROLL for (uint32_t g = 0; g < 4; g++) { // rows 4 g ... 4 g + 3
+    const __m512i a = load512(row[4 * g] + at), b = load512(row[4 * g + 1] + at);
+    const __m512i c = load512(row[4 * g + 2] + at), d = load512(row[4 * g + 3] + at);
+    const __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    const __m512i ef = _mm512_unpackhi_epi32(a, b), gh = _mm512_unpackhi_epi32(c, d);
+    x[4 * g] = _mm512_unpacklo_epi64(ab, cd); // in part i of 128 bits the dword 4 i of each
+    x[4 * g + 1] = _mm512_unpackhi_epi64(ab, cd);
+    x[4 * g + 2] = _mm512_unpacklo_epi64(ef, gh);
+    x[4 * g + 3] = _mm512_unpackhi_epi64(ef, gh);
+  }
+  CURTA_UNROLL for (uint32_t j = 0; j < 4; j++) {
+    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88);
+    const __m512i b = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88);
+    const __m512i c = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xDD);
+    const __m512i d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xDD);
+    out[j] = _mm512_shuffle_i32x4(a, b, 0x88);
+    out[4 + j] = _mm512_shuffle_i32x4(c, d, 0x88);
+    out[8 + j] = _mm512_shuffle_i32x4(a, b, 0xDD);
+    out[12 + j] = _mm512_shuffle_i32x4(c, d, 0xDD);
+  }
+}
+
 /// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
 CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32_t n,
                               uint32_t end) {
@@ -123,7 +148,20 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
   c->next = row[0] + PANEL * c->next_row;
   c->next_scales = scales[0] && !w->mask_starts ? scales[0] + (size_t)PANEL * w->groups : 0;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
-  for (uint32_t b = 0; b < blocks; b++) {
+  uint32_t b = 0;
+  for (const uint32_t line = nibbles ? 4 : 2; blocks - b >= line; b += line) {
+    uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
+    __m512i x[16];
+    transpose_lines(row, b * block_bytes, x);
+    CURTA_UNROLL for (uint32_t j = 0; j < 16; j++) {
+      if (nibbles) {
+        store512(out[j / 4 * 8 + j % 4], _mm512_and_si512(x[j], low));
+        store512(out[j / 4 * 8 + 4 + j % 4], _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low));
+      } else
+        store512(out[j], _mm512_xor_si512(x[j], flip));
+    }
+  }
+  for (; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
     __m512i x[4];
     if (nibbles) {
