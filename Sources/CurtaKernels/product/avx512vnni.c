@@ -209,6 +209,8 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
           pack(&c, panels, nibbles, n, n + rows - more);
           if (two)
             pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
+          if (n + rows == slab_end && b + chunk_blocks < blocks && !masked)
+            next_chunk(&c, slab, nibbles);
           begin_rows(&to, w, n, rows);
           to.z = z + (size_t)t * z_stride + (n - n0);
           to.upper = narrow ? 0 : room->wide.uppers[panel];

@@ -191,6 +191,14 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
   }
 }
 
+/// After the last panels of a chunk come those of the next one, from row n on.
+static void next_chunk(chunk *c, uint32_t n, int nibbles) {
+  const size_t byte = (size_t)(c->first + c->blocks) * (nibbles ? 16 : 32);
+  c->next = (const uint8_t *)c->w->codes + (size_t)n * c->w->row_bytes + byte;
+  if (c->next_scales) // of the group that the chunk ends with, or of the one after it
+    c->next_scales = c->w->group_scales + (size_t)n * c->w->groups + c->groups[c->parts - 1];
+}
+
 /// The next panels come from memory while the tiles of these run: with each tile the share of them
 /// that its tokens, from the i-th on, are of all. At once they would keep these waiting.
 static void fetch_next(const chunk *c, uint32_t rows, uint32_t i, uint32_t there, uint32_t tokens) {
