@@ -148,8 +148,8 @@ CURTA_AVX512_INLINE int32_t least_exponent(const curta_scale *v, uint32_t n) {
   for (; n - j >= 8; j += 8) // mantissas are in the even lanes
     least = _mm512_min_epi32(least, load512(v + j));
   const __mmask8 rest = (__mmask8)((1u << (n - j)) - 1);
-  least = _mm512_min_epi32(
-      least, _mm512_mask_loadu_epi64(_mm512_set1_epi32(INT32_MAX), rest, v + j));
+  least =
+      _mm512_min_epi32(least, _mm512_mask_loadu_epi64(_mm512_set1_epi32(INT32_MAX), rest, v + j));
   return _mm512_mask_reduce_min_epi32(0xAAAA, least);
 }
 

@@ -143,9 +143,9 @@ CURTA_AVX2 uint32_t curta_spread__avx2(int16_t *y, uint32_t n, uint32_t block, i
 
 CURTA_SPREAD_TURNED(avx2, avx2)
 
-uint32_t curta_spread_turned__avx2(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
-                                 uint32_t pairs, uint32_t interleaved, uint32_t block,
-                                 int32_t *wide, int8_t *q) {
+uint32_t curta_spread_turned__avx2(int16_t *y, uint32_t n, const int32_t *cosine,
+                                   const int32_t *sine, uint32_t pairs, uint32_t interleaved,
+                                   uint32_t block, int32_t *wide, int8_t *q) {
   return spread_turned_avx2(y, n, cosine, sine, pairs, interleaved, block, wide, q);
 }
 

@@ -101,8 +101,7 @@ CURTA_AVX512_INLINE uint32_t spread_plain_head(const int16_t *y, uint32_t n, int
   const uint32_t most = ((uint32_t)_mm_cvtsi128_si32(rest) & 0x7FFF) ^ 0x7FFF;
   const spreading by = spreading_of((int32_t)most, 0);
   const scaling scale = scaling_by(&by, 0);
-  CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++)
-      store256(q + 32 * i, codes_of(x[i], &scale));
+  CURTA_UNROLL for (uint32_t i = 0; i < n / 32; i++) store256(q + 32 * i, codes_of(x[i], &scale));
   return by.most;
 }
 

@@ -143,9 +143,9 @@ uint32_t curta_spread__neon(int16_t *y, uint32_t n, uint32_t block, int32_t *wid
 
 CURTA_SPREAD_TURNED(neon, neon)
 
-uint32_t curta_spread_turned__neon(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
-                                 uint32_t pairs, uint32_t interleaved, uint32_t block,
-                                 int32_t *wide, int8_t *q) {
+uint32_t curta_spread_turned__neon(int16_t *y, uint32_t n, const int32_t *cosine,
+                                   const int32_t *sine, uint32_t pairs, uint32_t interleaved,
+                                   uint32_t block, int32_t *wide, int8_t *q) {
   return spread_turned_neon(y, n, cosine, sine, pairs, interleaved, block, wide, q);
 }
 
