@@ -155,14 +155,6 @@ typedef struct {
   void (*activate)(const int32_t *zg, uint32_t n, uint32_t m, int32_t s, const uint16_t *table,
                    int32_t *a);
 
-  /// Rotates `pairs` pairs in place: interleaved (y[2i], y[2i+1]) or half-split (y[i], y[i+pairs]),
-  /// by cosines and sines in Q15; abs(y) <= 32767 before.
-  void (*rotate_interleaved)(int32_t *y, const int32_t *cosine, const int32_t *sine,
-                             uint32_t pairs);
-  void (*rotate_half_split)(int32_t *y, const int32_t *cosine, const int32_t *sine, uint32_t pairs);
-  /// y = H y, Sylvester-Hadamard of size n, a power of two up to 256, not normalised.
-  void (*hadamard)(int32_t *y, uint32_t n);
-
   /// Codes of q, k and v are within 127.
   /// a[r * a_stride + j] = sum over i < width of q[r * q_stride + i] * k[j * width + i], 0 <= j <
   /// n, 0 <= r < rows.

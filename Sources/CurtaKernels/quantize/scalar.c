@@ -3,7 +3,7 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
-#include "turned.h"
+#include "../rotate/rotate.h"
 
 void curta_centre__scalar(const int32_t *x, uint32_t n, int32_t *y) {
   int64_t sum = 0;
@@ -87,10 +87,19 @@ uint32_t curta_spread__scalar(int16_t *y, uint32_t n, uint32_t block, int32_t *w
   return (uint32_t)most | s << 16;
 }
 
-CURTA_SPREAD_TURNED(scalar, scalar)
-
 uint32_t curta_spread_turned__scalar(int16_t *y, uint32_t n, const int32_t *cosine,
                                      const int32_t *sine, uint32_t pairs, uint32_t interleaved,
                                      uint32_t block, int32_t *wide, int8_t *q) {
-  return spread_turned_scalar(y, n, cosine, sine, pairs, interleaved, block, wide, q);
+  for (uint32_t i = 0; i < n; i++)
+    wide[i] = y[i];
+  if (interleaved)
+    curta_rotate_interleaved__scalar(wide, cosine, sine, pairs);
+  else
+    curta_rotate_half_split__scalar(wide, cosine, sine, pairs);
+  for (uint32_t i = 0; block && i < n; i += block)
+    curta_hadamard__scalar(wide + i, block);
+  const uint32_t bits = curta_bits(curta_maxabs_i32__scalar(wide, n));
+  const uint32_t s = bits > 15 ? bits - 15 : 0;
+  curta_narrow__scalar(wide, n, s, y);
+  return curta_spread__scalar(y, n, 0, wide, q) | s << 16;
 }

@@ -6,8 +6,9 @@
 
 #include "../arithmetic.h"
 #include "../kernels.h"
+#include "../rotate/rotate.h"
 
-/// What follows the turns of spread_turned; `wide` is what they make.
+/// spread_turned of curta_kernels.h by a set's kernels; `rotations` is the set of its rotations.
 #define CURTA_SPREAD_TURNED(rotations, set)                                                        \
   static uint32_t spread_turned_##set(int16_t *y, uint32_t n, const int32_t *cosine,               \
                                       const int32_t *sine, uint32_t pairs, uint32_t interleaved,   \

@@ -1,7 +1,7 @@
 // Rotary positions and the Hadamard transform of a head with AVX2.
 // SPDX-License-Identifier: Apache-2.0
 
-#include "../kernels.h"
+#include "rotate.h"
 
 #if defined(__x86_64__)
 #include "../avx2.h"

@@ -1,7 +1,7 @@
 // The Hadamard transform of a head with AVX-512: up to 128 numbers in registers.
 // SPDX-License-Identifier: Apache-2.0
 
-#include "../kernels.h"
+#include "rotate.h"
 
 #if defined(__x86_64__)
 #include "hadamard512.h"

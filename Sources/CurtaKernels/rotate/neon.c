@@ -1,7 +1,7 @@
 // Rotary positions and the Hadamard transform of a head with NEON.
 // SPDX-License-Identifier: Apache-2.0
 
-#include "../kernels.h"
+#include "rotate.h"
 
 #if defined(__aarch64__)
 #include "hadamard_neon.h"

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "../arithmetic.h"
-#include "../kernels.h"
+#include "rotate.h"
 
 /// Turns (*a, *b) by the angle whose cosine and sine are c and s in Q15; 2 * 32767^2 + 2^14 < 2^31.
 static inline void turn(int32_t *a, int32_t *b, int32_t c, int32_t s) {
