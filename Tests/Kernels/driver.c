@@ -32,6 +32,12 @@ int64_t sample(enum pattern pattern, size_t i, int64_t low, int64_t high) {
   }
   case ZERO:
     return 0;
+  case BLOCKS: {
+    static int64_t value;
+    if (i % 32 == 0)
+      value = random_below(16) ? (high + (int64_t)random_below(2)) >> (1 + random_below(2)) : high;
+    return value < high ? value : high;
+  }
   default:
     return random_between(low, high);
   }

@@ -24,7 +24,9 @@ static inline int64_t random_between(int64_t low, int64_t high) {
 }
 
 /// How a buffer of integers is filled.
-enum pattern { RANDOM, MOST, LEAST, ALTERNATING, ANY_WIDTH, ZERO, PATTERNS };
+/// BLOCKS: 32 that are equal, all, half or less of what is the most; in order from a multiple
+/// of 32.
+enum pattern { RANDOM, MOST, LEAST, ALTERNATING, ANY_WIDTH, ZERO, BLOCKS, PATTERNS };
 
 /// Element i of such a buffer, between low <= 0 and high >= 0.
 int64_t sample(enum pattern pattern, size_t i, int64_t low, int64_t high);

@@ -236,6 +236,12 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
                                    groupings[i / 12], patterns[i % 6][0], patterns[i % 6][1]);
     check_problem(&p, variant, set->name, kernel, columns < 50);
   }
+  // Blocks whose sums are just within int16 and just beyond, beside one another.
+  for (uint32_t i = 0; i < 24; i++) {
+    const problem p = make_problem(kind, 9 + random_below(8), 8 + random_below(9),
+                                   1 + random_below(700), groupings[i % 2], BLOCKS, BLOCKS);
+    check_problem(&p, variant, set->name, kernel, 0);
+  }
   // Sums just within int32 and just beyond, and scales too small for that.
   static const uint32_t edges[] = {2048, 2080, 8288, 8320, 9001};
   for (uint32_t i = 0; i < 10; i++) {

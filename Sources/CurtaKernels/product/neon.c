@@ -9,6 +9,7 @@
 
 #if defined(__aarch64__)
 #include "../neon.h"
+#include "neon_panels.h"
 
 #define EACH_ROW CURTA_UNROLL for (uint32_t r = 0; r < rows; r++)
 #define EACH_TOKEN CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++)
@@ -73,7 +74,8 @@ TILE(small_four, CURTA_WEIGHT_SMALL, 2, 4)
 void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                  void *scratch) {
-  (void)scratch;
+  if (curta_neon_panels_long(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+    return;
   static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
@@ -81,7 +83,8 @@ void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, ui
 void curta_product_bytes__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
-  (void)scratch;
+  if (curta_neon_panels_long(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+    return;
   static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, finish};
   static const curta_tiles small = {0, small_four, offset_dot, BYTE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride,

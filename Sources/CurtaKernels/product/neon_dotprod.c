@@ -35,7 +35,7 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
 void curta_product_nibbles__neon_dotprod(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                          uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                          size_t z_stride, void *scratch) {
-  if (curta_neon_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+  if (curta_neon_panels_dotprod(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     return;
   static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
@@ -44,7 +44,7 @@ void curta_product_nibbles__neon_dotprod(const curta_weight *w, const curta_code
 void curta_product_bytes__neon_dotprod(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                        uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                        size_t z_stride, void *scratch) {
-  if (curta_neon_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+  if (curta_neon_panels_dotprod(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     return;
   static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);

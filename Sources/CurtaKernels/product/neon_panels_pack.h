@@ -1,46 +1,11 @@
-// Eight rows of a chunk of columns as the tiles of neon_panels.c take them.
+// Eight rows of a chunk of columns as the tiles of panels take them.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_NEON_PANELS_PACK_H
 #define CURTA_NEON_PANELS_PACK_H
 
-#include "../neon.h"
 #include "masked.h"
-
-enum {
-  PANEL = 8,                    // rows
-  TILE = 8,                     // tokens
-  FEWEST = 5,                   // tokens that pay for packing
-  CHUNK = 64,                   // blocks of 32 columns at most: of 8 tokens 16 KiB
-  SCALED_BYTES_CHUNK = 16,      // of bytes with scales
-  SLAB = 192,                   // packed blocks at most: 48 KiB of codes
-  PANELS = 32,                  // in a slab at most
-  CHUNKED_PANELS = 4,           // in a slab of several chunks, whose sums wait for the next one
-  BLOCK = PANEL * 32,           // codes of a packed block
-  EACH = BLOCK + PANEL * 4 + 4, // bytes, with its scales and column
-  MORE = PANELS * 4,            // bytes: a column after the last one of each panel
-  SUMS = CHUNKED_PANELS * PANEL * (int)sizeof(int64_t), // bytes of each token
-};
-
-_Static_assert(MORE + (CHUNK * EACH) + 12 * SUMS <= CURTA_PRODUCT_SCRATCH(12) &&
-                   12 * SUMS <= CURTA_PRODUCT_SCRATCH(24) - CURTA_PRODUCT_SCRATCH(12),
-               "room for a chunk, and for the sums of all tokens");
-
-/// Eight rows of a chunk of columns.
-typedef struct {
-  int8_t *codes;            // [blocks][2][2][4][4][4]: 16 columns, 4 rows, 4 columns, row, column
-  int32_t (*scales)[PANEL]; // [blocks], less those of the next one
-  uint32_t *columns;        // [blocks + 1], in the row of a token
-  int64_t (*sums)[PANEL];   // [tokens], of the chunks before
-  uint32_t blocks;
-  uint32_t row;    // first
-  uint32_t rows;   // that are there
-  uint32_t chunks; // one at least, which may be empty
-  int first, last; // chunk
-  int32_t mantissas[PANEL];
-} panel;
-
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+#include "neon_panels_frame.h"
 
 /// What panels are of: the tensor, or a strip of it, whose first row is `top`.
 typedef struct {
@@ -83,8 +48,56 @@ CURTA_NEON_INLINE void pack_block(const uint8_t *const *row, size_t at, int nibb
   }
 }
 
+/// The largest sum of q^2 with which sums of c * q fit int16, by the inequality of Cauchy.
+static int32_t limit(uint32_t squares) {
+  return (int32_t)(32767 * 32767 / (squares ? squares : 1));
+}
+
+/// Limits by the largest sums of c^2 in a lane, which has a column of four in one row: of the block
+/// and of its halves.
+CURTA_NEON_INLINE void measure_block(const int8_t *codes, int32_t *limits) {
+  uint32x4_t wholes = vdupq_n_u32(0);
+  uint16x8_t halves = vdupq_n_u16(0);
+  CURTA_UNROLL for (uint32_t quad = 0; quad < 128; quad += 64) {
+    uint16x8_t low[2], high[2]; // at most 4 * 127 * 127 < 2^16
+    CURTA_UNROLL for (uint32_t h = 0; h < 2; h++) {
+      int16x8_t sums[2] = {vdupq_n_s16(0), vdupq_n_s16(0)};
+      CURTA_UNROLL for (uint32_t i = 0; i < 64; i += 16) {
+        const int8x16_t c = vld1q_s8(codes + h * 128 + quad + i);
+        sums[0] = vmlal_s8(sums[0], vget_low_s8(c), vget_low_s8(c));
+        sums[1] = vmlal_high_s8(sums[1], c, c);
+      }
+      low[h] = vreinterpretq_u16_s16(sums[0]);
+      high[h] = vreinterpretq_u16_s16(sums[1]);
+      halves = vmaxq_u16(halves, vmaxq_u16(low[h], high[h]));
+    }
+    wholes = vmaxq_u32(wholes, vaddl_u16(vget_low_u16(low[0]), vget_low_u16(low[1])));
+    wholes = vmaxq_u32(wholes, vaddl_high_u16(low[0], low[1]));
+    wholes = vmaxq_u32(wholes, vaddl_u16(vget_low_u16(high[0]), vget_low_u16(high[1])));
+    wholes = vmaxq_u32(wholes, vaddl_high_u16(high[0], high[1]));
+  }
+  limits[0] = limit(vmaxvq_u32(wholes));
+  limits[1] = limit(vmaxvq_u16(halves));
+}
+
+/// The scales of block b, which is in `group`.
+static void pack_scales(panel *p, const curta_weight *w, const uint8_t *const *scales,
+                        uint32_t group, uint32_t b, int is_long) {
+  int16_t *const few = (int16_t *)(void *)p->scales[b];
+  for (uint32_t r = 0; r < PANEL; r++) {
+    if (is_long) {
+      few[r] = w->group_scales ? scales[r][group] : 1;
+    } else if (w->group_scales) {
+      p->scales[b][r] = scales[r][group];
+      if (b > 0)
+        p->scales[b - 1][r] -= scales[r][group];
+    }
+  }
+}
+
 /// Packs a chunk of the panel; where rows run out the last one is repeated.
-CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chunk) {
+CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chunk,
+                                  const curta_panel_way *way) {
   const source of = source_of(w, p->row);
   // Chunks of the same size.
   const uint32_t most = (of.blocks + p->chunks - 1) / p->chunks, first = chunk * most;
@@ -105,15 +118,13 @@ CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chun
       pack_block(row, b * block_bytes, 1, p->codes + b * BLOCK);
     else
       pack_block(row, b * block_bytes, 0, p->codes + b * BLOCK);
-    p->columns[b] = 32 * (of.places ? of.places[first + b] : first + b);
-    if (!of.w.group_scales)
+    p->columns[b] = way->step * (of.places ? of.places[first + b] : first + b);
+    if (way->is_long && !nibbles && !of.w.group_scales) {
+      measure_block(p->codes + b * BLOCK, p->scales[b]);
       continue;
-    const uint32_t group = least((first + b) / of.w.group_blocks, of.w.groups - 1);
-    for (uint32_t r = 0; r < PANEL; r++) {
-      p->scales[b][r] = scales[r][group];
-      if (b > 0)
-        p->scales[b - 1][r] -= scales[r][group];
     }
+    pack_scales(p, &of.w, scales, least((first + b) / of.w.group_blocks, of.w.groups - 1), b,
+                way->is_long);
   }
   p->columns[p->blocks] = 0; // is loaded, not used
 }
