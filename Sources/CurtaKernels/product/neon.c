@@ -1,8 +1,7 @@
 // Products with NEON of the aarch64 baseline: SMULL and SMLAL into int16 lanes.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A lane takes 4 products of a block. nibbles: 8 blocks, 32 * 8 * 127 = 32512 < 2^15; small: 2
-// blocks, 8 * 32 * 127 = 32512.
+// A lane takes 4 products of a block of nibbles, so those of 8 blocks: 32 * 8 * 127 = 32512 < 2^15.
 
 #include "../kernels.h"
 #include "tiled.h"
@@ -40,36 +39,7 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
-CURTA_NEON_INLINE void small_span(const uint8_t *const *row, const int8_t *const *q,
-                                  const uint16_t *places, size_t b, uint32_t count, uint32_t rows,
-                                  uint32_t tokens, int32x4_t *dots) {
-  for (size_t j = b, end = b + count; j < end;) {
-    int16x8_t steps[8];
-    EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
-    for (const size_t stop = end - j > 2 ? j + 2 : end; j < stop; j++)
-      CURTA_UNROLL for (size_t half = 0; half < 32; half += 16) {
-        const size_t at = (places ? places[j] : j) * 32 + half;
-        int8x16_t c[2];
-        EACH_ROW c[r] = vreinterpretq_s8_u8(vld1q_u8(row[r] + j * 32 + half));
-        EACH_TOKEN {
-          const int8x16_t x = vld1q_s8(q[t] + at);
-          EACH_ROW {
-            const int16x8_t step =
-                vmlal_s8(steps[r * tokens + t], vget_low_s8(c[r]), vget_low_s8(x));
-            steps[r * tokens + t] = vmlal_high_s8(step, c[r], x);
-          }
-        }
-      }
-    EACH_ROW EACH_TOKEN {
-      const uint32_t at = r * tokens + t;
-      dots[at] = vpadalq_s16(dots[at], steps[at]);
-    }
-  }
-}
-
 #include "neon_tile.h"
-
-TILE(small_four, CURTA_WEIGHT_SMALL, 2, 4)
 
 void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
@@ -86,9 +56,7 @@ void curta_product_bytes__neon(const curta_weight *w, const curta_codes *x, uint
   if (curta_neon_panels_long(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     return;
   static const curta_tiles set = {bytes_one, bytes_four, offset_dot, BYTE_CHUNK, 0, finish};
-  static const curta_tiles small = {0, small_four, offset_dot, BYTE_CHUNK, 0, finish};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride,
-                      w->kind == CURTA_WEIGHT_SMALL && t1 - t0 > 1 ? &small : &set);
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
 /// A step adds abs <= 32767 * 127 to each int32 lane: 512 steps are 2 130 641 408 < 2^31.

@@ -29,7 +29,6 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
-#define small_span byte_span
 #include "neon_tile.h"
 
 void curta_product_nibbles__neon_dotprod(const curta_weight *w, const curta_codes *x, uint32_t t0,

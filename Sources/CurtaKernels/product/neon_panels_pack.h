@@ -87,11 +87,11 @@ static void pack_scales(panel *p, const curta_weight *w, const uint8_t *const *s
   for (uint32_t r = 0; r < PANEL; r++) {
     if (is_long) {
       few[r] = w->group_scales ? scales[r][group] : 1;
-    } else if (w->group_scales) {
-      p->scales[b][r] = scales[r][group];
-      if (b > 0)
-        p->scales[b - 1][r] -= scales[r][group];
+      continue;
     }
+    p->scales[b][r] = scales[r][group];
+    if (b > 0)
+      p->scales[b - 1][r] -= scales[r][group];
   }
 }
 
@@ -119,12 +119,11 @@ CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chun
     else
       pack_block(row, b * block_bytes, 0, p->codes + b * BLOCK);
     p->columns[b] = way->step * (of.places ? of.places[first + b] : first + b);
-    if (way->is_long && !nibbles && !of.w.group_scales) {
+    if (of.w.group_scales || (way->is_long && nibbles))
+      pack_scales(p, &of.w, scales, least((first + b) / of.w.group_blocks, of.w.groups - 1), b,
+                  way->is_long);
+    else if (way->is_long)
       measure_block(p->codes + b * BLOCK, p->scales[b]);
-      continue;
-    }
-    pack_scales(p, &of.w, scales, least((first + b) / of.w.group_blocks, of.w.groups - 1), b,
-                way->is_long);
   }
   p->columns[p->blocks] = 0; // is loaded, not used
 }

@@ -3,8 +3,7 @@
 //
 // Before: neon.h, and
 //   nibble_span(row, q, places, b, count, rows, tokens, dots): adds the sums of c * q of the blocks
-//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens]; small_span is the same for
-//   small codes, where it is no byte_span.
+//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens].
 //
 // Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
 // its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
@@ -49,9 +48,8 @@ CURTA_NEON_INLINE void span(int kind, const uint8_t *const *row, const int8_t *c
                             uint32_t tokens, int32x4_t *lanes) {
   int32x4_t dots[8];
   EACH_ROW EACH_TOKEN dots[r * tokens + t] = vdupq_n_s32(0);
-  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span
-   : kind == CURTA_WEIGHT_SMALL ? small_span
-                                : byte_span)(row, q, places, b, count, rows, tokens, dots);
+  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span : byte_span)(row, q, places, b, count, rows, tokens,
+                                                           dots);
   EACH_ROW EACH_TOKEN {
     const uint32_t at = r * tokens + t;
     lanes[at] =
