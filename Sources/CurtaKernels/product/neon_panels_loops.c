@@ -146,6 +146,11 @@ CURTA_NEON void curta_neon_panel_plain(const panel *p, const int8_t *turned,
 
 // MARK: - Nibbles
 
+#define WITH_SCALES                                                                     \
+  : [c] "+r"(c), [x] "=&r"(x), [next] "=&r"(next), [scales] "+r"(scales), [k] "+r"(k)   \
+  : [turned] "r"(turned), [end] "r"(columns + p->blocks + 1), [sums] "r"(sums)          \
+  : REGISTERS
+
 #define SCALE_PAIR(low, high, lanes)                     \
   LINE("smlal v" #low ".4s, v" #lanes ".4h, v29.4h")     \
   LINE("smlal2 v" #high ".4s, v" #lanes ".8h, v29.8h")
@@ -178,9 +183,7 @@ CURTA_NEON void curta_neon_panel_nibbles(const panel *p, const int8_t *turned,
       GATHER
       SCALE
       STORE
-      : [c] "+r"(c), [x] "=&r"(x), [next] "=&r"(next), [scales] "+r"(scales), [k] "+r"(k)
-      : [turned] "r"(turned), [end] "r"(columns + p->blocks + 1), [sums] "r"(sums)
-      : REGISTERS);
+      WITH_SCALES);
 }
 
 // MARK: - Small codes by scales
@@ -214,9 +217,7 @@ CURTA_NEON void curta_neon_panel_small(const panel *p, const int8_t *turned,
       LINE("b.ne .Lblock%=")
 
       STORE
-      : [c] "+r"(c), [x] "=&r"(x), [next] "=&r"(next), [scales] "+r"(scales), [k] "+r"(k)
-      : [turned] "r"(turned), [end] "r"(columns + p->blocks + 1), [sums] "r"(sums)
-      : REGISTERS);
+      WITH_SCALES);
 }
 
 #endif
