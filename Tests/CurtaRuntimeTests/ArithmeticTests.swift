@@ -187,7 +187,9 @@ nonisolated(unsafe) let kernelSets: [UnsafePointer<curta_kernels>] =
         let scale = f.scale()
         let session = try OpBench(kernels, width: x.count)
         var q = [Int8](repeating: 0, count: x.count)
-        let result = session.work.quantize(x, x.count, scale, to: &q)
+        var (y, s) = narrow(x, kernels)
+        let result = session.work.spread(
+          &y, x.count, curta_scale(m: scale.m, e: scale.e &- s), hadamard: 0, to: &q)
         #expect(q == f.list() && result == f.scale(), "\(f.line)")
       }
     }
