@@ -350,7 +350,7 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                  void *scratch) {
   if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
     return;
   }
   static const curta_tiles set = {
@@ -362,7 +362,7 @@ void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
   if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
     return;
   }
   if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS) {

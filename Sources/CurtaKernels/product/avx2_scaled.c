@@ -1,11 +1,11 @@
-// Products of nibbles and small codes for many tokens with AVX2: panels with group scales.
+// The frame of panels with group scales for AVX2 and AVX-VNNI, and the tiles of AVX2.
 // SPDX-License-Identifier: Apache-2.0
 //
 // A lane is a row, as in avx2_panels.h, and has its scale, so that a block of 32 columns is one
 // int16 sum, scaled once: 17 instructions for 256 products of nibbles. The codes of tokens are the
 // unsigned operand of VPMADDUBSW, v = q + 128: what is too much is then the same for every token,
-// and the sums of rows begin at -128 * scale * (sum of c). Tokens are turned into v once for a slab
-// of rows.
+// and the sums of rows begin at -128 * scale * (sum of c), or those of their blocks at -128 * (sum
+// of c). Tokens are turned into v once for a slab of rows.
 //
 // Proof that no lane overflows, for codes q within 127, v <= 255, scales s <= 255:
 //
@@ -18,38 +18,24 @@
 // scales of a row's blocks, which is looked at in rows of more than 259 and 64 blocks: 32512 *
 // 66052 and 130048 * 16512 are below 2^31. Without scales it is at most 32 * 127 * 2^17 < 2^31.
 
-#include "avx2_scaled.h"
 #include "../kernels.h"
 #include "masked.h"
 
 #if defined(__x86_64__)
-#include "avx2_panels.h"
+#include "avx2_scaled.h"
 #include "avx2_sink.h"
 
 enum {
-  STEPS = 8, // of a block
-  CODE_BYTES = STEPS * 64,
-  BLOCK_BYTES = CODE_BYTES + 64,
+  BLOCK_BYTES = CURTA_SCALED_BLOCK_BYTES,
   CHUNK_BLOCKS = 27,
-  TURNED_BYTES = 128,    // of a block of four tokens
   SLAB_ROWS = 256,       // whose sums stay in the second-level cache
   NIBBLE_SCALES = 66052, // sums of a row's scales at most, see above
   SMALL_SCALES = 16512,
 };
 
 _Static_assert(CHUNK_BLOCKS *BLOCK_BYTES <= CURTA_PRODUCT_SCRATCH(0) &&
-                   CHUNK_BLOCKS * 3 * TURNED_BYTES <=
-                       CURTA_PRODUCT_SCRATCH(12) - CURTA_PRODUCT_SCRATCH(0),
+                   CHUNK_BLOCKS * 12 * 32 <= CURTA_PRODUCT_SCRATCH(12) - CURTA_PRODUCT_SCRATCH(0),
                "room for a panel and for the codes of each 12 tokens");
-
-/// A chunk of columns of a panel.
-typedef struct {
-  uint8_t *codes;         // [blocks][BLOCK_BYTES]
-  const uint16_t *places; // of the blocks in a token's row, or NULL: side by side
-  uint32_t first;         // place of the chunk
-  uint32_t blocks;
-  __m256i begins[2]; // what the sums of rows begin at
-} panel;
 
 /// The rows of a panel: of a masked tensor those of a strip, as a dense tensor of its survivors.
 typedef struct {
@@ -114,14 +100,15 @@ int curta_avx2_scaled_fits(const curta_weight *w, uint32_t tokens, uint32_t n0, 
 
 // MARK: - Packing
 
-/// The scale of block b twice for each row, or 1.
-static void pack_scales(const curta_weight *w, const uint32_t *row, uint32_t b, uint8_t *to) {
+/// `unit` times the scale of block b for each row, or times 1.
+static void pack_scales(const curta_weight *w, const uint32_t *row, uint32_t b, uint32_t unit,
+                        uint8_t *to) {
   const uint32_t group = w->group_blocks == 1 ? b : w->groups == 1 ? 0 : b / w->group_blocks;
   for (uint32_t r = 0; r < CURTA_PANEL_ROWS; r++) {
     const uint32_t scale =
         w->group_scales ? w->group_scales[(size_t)row[r] * w->groups + group] : 1;
-    const uint32_t both = scale * 0x10001;
-    __builtin_memcpy(to + 4 * r, &both, 4);
+    const uint32_t all = scale * unit;
+    __builtin_memcpy(to + 4 * r, &all, 4);
   }
 }
 
@@ -163,8 +150,8 @@ CURTA_AVX2_INLINE __m256i pack_small(const uint8_t *const *row, size_t at, uint8
 
 /// Packs the blocks [b, b + p->blocks) of the rows n ... n + rows-1; where rows run out the last
 /// one is repeated.
-CURTA_AVX2 static void pack(panel *p, const curta_weight *w, uint32_t n, uint32_t rows,
-                            uint32_t b) {
+CURTA_AVX2 static void pack(curta_scaled_panel *p, const curta_scaled_way *way,
+                            const curta_weight *w, uint32_t n, uint32_t rows, uint32_t b) {
   const int are_nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
   uint32_t at[CURTA_PANEL_ROWS];
   const uint8_t *row[CURTA_PANEL_ROWS];
@@ -172,30 +159,35 @@ CURTA_AVX2 static void pack(panel *p, const curta_weight *w, uint32_t n, uint32_
     at[r] = n + least(r, rows - 1);
     row[r] = (const uint8_t *)w->codes + (size_t)at[r] * w->row_bytes;
   }
-  p->begins[0] = p->begins[1] = _mm256_setzero_si256();
+  __m256i begins[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   uint8_t *to = p->codes;
   for (uint32_t i = 0; i < p->blocks; i++, to += BLOCK_BYTES) {
-    pack_scales(w, at, b + i, to + CODE_BYTES);
+    pack_scales(w, at, b + i, way->blocks_begin ? 1 : 0x10001, to + CURTA_SCALED_SCALES);
     CURTA_UNROLL for (int h = 0; h < 2; h++) {
       const __m256i all = are_nibbles ? pack_nibbles(row + 8 * h, (size_t)(b + i) * 16, to + 32 * h)
                                       : pack_small(row + 8 * h, (size_t)(b + i) * 32, to + 32 * h);
-      const __m256i scaled = _mm256_madd_epi16(all, load256(to + CODE_BYTES + 32 * h));
-      p->begins[h] = _mm256_sub_epi32(p->begins[h], _mm256_slli_epi32(scaled, 7));
+      const __m256i scale =
+          way->blocks_begin ? _mm256_set1_epi16(1) : load256(to + CURTA_SCALED_SCALES + 32 * h);
+      const __m256i much = _mm256_slli_epi32(_mm256_madd_epi16(all, scale), 7);
+      begins[h] = _mm256_sub_epi32(way->blocks_begin ? _mm256_setzero_si256() : begins[h], much);
+      store256(to + CURTA_SCALED_BEGINS + 32 * h, begins[h]);
     }
   }
+  p->begins[0] = begins[0];
+  p->begins[1] = begins[1];
 }
 
-/// turned[token / 4][block][token % 4][32] = q + 128; where tokens run out the last one is
-/// repeated.
+/// turned[token / several][block][token % several][32] = q + 128; where tokens run out the last one
+/// is repeated.
 CURTA_AVX2 static void turn_tokens(const int8_t *codes, size_t stride, uint32_t tokens,
-                                   uint32_t blocks, uint8_t *turned) {
+                                   uint32_t blocks, uint32_t several, uint8_t *turned) {
   const __m256i bias = _mm256_set1_epi8(-128);
-  for (uint32_t t = 0; t < tokens; t += 4)
-    for (uint32_t i = 0; i < 4; i++) {
+  for (uint32_t t = 0; t < tokens; t += several)
+    for (uint32_t i = 0; i < several; i++) {
       const int8_t *q = codes + (t + least(i, tokens - t - 1)) * stride;
       uint8_t *to = turned + (size_t)t * blocks * 32 + i * 32;
       for (uint32_t b = 0; b < blocks; b++)
-        store256(to + (size_t)b * TURNED_BYTES, _mm256_xor_si256(load256(q + b * 32), bias));
+        store256(to + (size_t)b * several * 32, _mm256_xor_si256(load256(q + b * 32), bias));
     }
 }
 
@@ -205,7 +197,7 @@ CURTA_AVX2 static void turn_tokens(const int8_t *codes, size_t stride, uint32_t 
 CURTA_AVX2_INLINE void nibbles_block(const uint8_t *codes, const uint8_t *v, uint32_t tokens,
                                      __m256i (*lanes)[2]) {
   __m256i pairs[4][2];
-  CURTA_UNROLL for (uint32_t k = 0; k < STEPS; k++) {
+  CURTA_UNROLL for (uint32_t k = 0; k < CURTA_SCALED_STEPS; k++) {
     const __m256i c[2] = {load256(codes + 64 * k), load256(codes + 64 * k + 32)};
     CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) {
       const __m256i own = four_codes(v + 32 * t + 4 * k);
@@ -217,7 +209,7 @@ CURTA_AVX2_INLINE void nibbles_block(const uint8_t *codes, const uint8_t *v, uin
     }
   }
   CURTA_UNROLL for (int h = 0; h < 2; h++) {
-    const __m256i scale = load256(codes + CODE_BYTES + 32 * h);
+    const __m256i scale = load256(codes + CURTA_SCALED_SCALES + 32 * h);
     CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) lanes[t][h] =
         _mm256_add_epi32(lanes[t][h], _mm256_madd_epi16(pairs[t][h], scale));
   }
@@ -225,7 +217,7 @@ CURTA_AVX2_INLINE void nibbles_block(const uint8_t *codes, const uint8_t *v, uin
 
 CURTA_AVX2_INLINE void small_block(const uint8_t *codes, const uint8_t *v, uint32_t tokens,
                                    __m256i (*lanes)[2]) {
-  for (uint32_t k = 0; k < STEPS; k += 2) {
+  for (uint32_t k = 0; k < CURTA_SCALED_STEPS; k += 2) {
     const uint8_t *const from = codes + 64 * k;
     const __m256i c[4] = {load256(from), load256(from + 32), load256(from + 64),
                           load256(from + 96)};
@@ -236,30 +228,30 @@ CURTA_AVX2_INLINE void small_block(const uint8_t *codes, const uint8_t *v, uint3
         const __m256i pairs =
             _mm256_add_epi16(_mm256_maddubs_epi16(a, c[h]), _mm256_maddubs_epi16(b, c[h + 2]));
         lanes[t][h] = _mm256_add_epi32(
-            lanes[t][h], _mm256_madd_epi16(pairs, load256(codes + CODE_BYTES + 32 * h)));
+            lanes[t][h], _mm256_madd_epi16(pairs, load256(codes + CURTA_SCALED_SCALES + 32 * h)));
       }
     }
   }
 }
 
 /// The sums of a chunk for one or four tokens.
-CURTA_AVX2_INLINE void tile(const panel *p, const uint8_t *turned, int are_nibbles, uint32_t tokens,
-                            __m256i (*sums)[2]) {
+CURTA_AVX2_INLINE void tile(const curta_scaled_panel *p, const uint8_t *turned, int are_nibbles,
+                            uint32_t tokens, __m256i (*sums)[2]) {
   __m256i lanes[4][2];
   CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
       lanes[t][h] = p->begins[h];
   const uint8_t *codes = p->codes;
   for (uint32_t b = 0; b < p->blocks; b++, codes += BLOCK_BYTES) {
-    const uint8_t *v = turned + (p->places ? p->places[b] - p->first : b) * (size_t)TURNED_BYTES;
+    const uint8_t *v = curta_scaled_place(p, turned, b, 4);
     (are_nibbles ? nibbles_block : small_block)(codes, v, tokens, lanes);
   }
   CURTA_UNROLL for (uint32_t t = 0; t < tokens; t++) CURTA_UNROLL for (int h = 0; h < 2; h++)
       sums[t][h] = lanes[t][h];
 }
 
-typedef void some_tile(const panel *p, const uint8_t *turned, __m256i (*sums)[2]);
 #define TILE(name, are_nibbles, tokens)                                                            \
-  CURTA_AVX2 static void name(const panel *p, const uint8_t *turned, __m256i(*sums)[2]) {          \
+  CURTA_AVX2 static void name(const curta_scaled_panel *p, const uint8_t *turned,                  \
+                              __m256i(*sums)[2]) {                                                 \
     tile(p, turned, are_nibbles, tokens, sums);                                                    \
   }
 TILE(nibbles_one, 1, 1)
@@ -267,16 +259,18 @@ TILE(nibbles_four, 1, 4)
 TILE(small_one, 0, 1)
 TILE(small_four, 0, 4)
 
+const curta_scaled_ways curta_avx2_scaled_ways = {{nibbles_one, nibbles_four, 4, 0},
+                                                  {small_one, small_four, 4, 0}};
+
 /// All tokens of a packed chunk.
-CURTA_AVX2_INLINE void run_tokens(const panel *p, int are_nibbles, const uint8_t *turned,
-                                  size_t turned_bytes, uint32_t tokens, const curta_sink *to,
-                                  int32_t *z, size_t z_stride, int whole) {
-  some_tile *const one = are_nibbles ? nibbles_one : small_one;
-  some_tile *const four = are_nibbles ? nibbles_four : small_four;
-  for (uint32_t t = 0; t < tokens; t += 4, turned += turned_bytes, z += 4 * z_stride) {
-    const uint32_t count = least(tokens - t, 4);
-    __m256i sums[4][2];
-    (count == 1 ? one : four)(p, turned, sums);
+CURTA_AVX2_INLINE void run_tokens(const curta_scaled_panel *p, const curta_scaled_way *way,
+                                  const uint8_t *turned, size_t turned_bytes, uint32_t tokens,
+                                  const curta_sink *to, int32_t *z, size_t z_stride, int whole) {
+  const uint32_t several = way->tokens;
+  for (uint32_t t = 0; t < tokens; t += several, turned += turned_bytes, z += several * z_stride) {
+    const uint32_t count = least(tokens - t, several);
+    __m256i sums[CURTA_PANEL_TILE][2];
+    (count == 1 ? way->one : way->several)(p, turned, sums);
     deliver(to, count, (const __m256i(*)[2])sums, z, z_stride, whole);
   }
 }
@@ -284,7 +278,7 @@ CURTA_AVX2_INLINE void run_tokens(const panel *p, int are_nibbles, const uint8_t
 // MARK: - Frame
 
 /// Chooses the blocks of the columns [first, end), counted in blocks; returns the first one.
-static uint32_t choose(panel *p, const part *of, uint32_t first, uint32_t end) {
+static uint32_t choose(curta_scaled_panel *p, const part *of, uint32_t first, uint32_t end) {
   p->first = first;
   p->places = 0;
   p->blocks = end - first;
@@ -304,13 +298,12 @@ static uint32_t choose(panel *p, const part *of, uint32_t first, uint32_t end) {
 /// So many tokens as there is scratch for.
 CURTA_AVX2 static void run(const curta_weight *w, const int8_t *codes, size_t stride,
                            uint32_t tokens, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
-                           uint8_t *scratch) {
+                           const curta_scaled_way *way, uint8_t *scratch) {
   uint8_t *const turned = scratch + CHUNK_BLOCKS * BLOCK_BYTES;
-  const int are_nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
   const uint32_t blocks = (w->columns + 31) / 32;
   const uint32_t chunks = (blocks + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS;
   const uint32_t most = (blocks + chunks - 1) / chunks; // so that chunks are about as long
-  panel p;
+  curta_scaled_panel p;
   p.codes = scratch;
   curta_sink to;
   for (uint32_t slab = n0, end; slab < n1; slab = end) {
@@ -318,31 +311,32 @@ CURTA_AVX2 static void run(const curta_weight *w, const int8_t *codes, size_t st
     end = least(n1 - end, SLAB_ROWS) + end;
     for (uint32_t first = 0; first < blocks; first += most) {
       const uint32_t count = least(blocks - first, most);
-      turn_tokens(codes + (size_t)first * 32, stride, tokens, count, turned);
+      const size_t turned_bytes = (size_t)count * way->tokens * 32;
+      turn_tokens(codes + (size_t)first * 32, stride, tokens, count, way->tokens, turned);
       to.first = first == 0;
       to.last = first + count == blocks;
       for (uint32_t n = slab, rows; n < end; n += rows) {
         const part of = part_of(w, n, end);
         rows = of.rows;
         begin_sink(&to, &of.w, of.n, rows);
-        pack(&p, &of.w, of.n, rows, choose(&p, &of, first, first + count));
+        pack(&p, way, &of.w, of.n, rows, choose(&p, &of, first, first + count));
         if (rows == CURTA_PANEL_ROWS)
-          run_tokens(&p, are_nibbles, turned, (size_t)count * TURNED_BYTES, tokens, &to,
-                     z + (n - n0), z_stride, 1);
+          run_tokens(&p, way, turned, turned_bytes, tokens, &to, z + (n - n0), z_stride, 1);
         else
-          run_tokens(&p, are_nibbles, turned, (size_t)count * TURNED_BYTES, tokens, &to,
-                     z + (n - n0), z_stride, 0);
+          run_tokens(&p, way, turned, turned_bytes, tokens, &to, z + (n - n0), z_stride, 0);
       }
     }
   }
 }
 
 void curta_avx2_scaled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch) {
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                       const curta_scaled_ways *ways, void *scratch) {
+  const curta_scaled_way *way = w->kind == CURTA_WEIGHT_NIBBLES ? &ways->nibbles : &ways->small;
   for (uint32_t t = t0, tokens; t < t1; t += tokens) {
     tokens = least(t1 - t, CURTA_PRODUCT_TOKENS);
     run(w, x->codes + (size_t)t * x->stride, x->stride, tokens, n0, n1, z + t * z_stride, z_stride,
-        scratch);
+        way, scratch);
   }
 }
 

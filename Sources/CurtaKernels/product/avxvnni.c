@@ -18,12 +18,9 @@
 #include "avx2_panels.h"
 #include "avx2_scaled.h"
 #include "avx2_tile.h"
+#include "avxvnni.h"
 
 enum { MASKED_TOKENS = 24, DENSE_TOKENS = 64 }; // that pay for packing bytes
-
-#define CURTA_AVXVNNI_TARGET target("avx2,avxvnni")
-#define CURTA_AVXVNNI __attribute__((CURTA_AVXVNNI_TARGET))
-#define CURTA_AVXVNNI_INLINE static inline __attribute__((always_inline, CURTA_AVXVNNI_TARGET))
 
 /// Where a tile's rows and tokens are.
 typedef struct {
@@ -220,13 +217,16 @@ CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q
   panel_tile(p, q, 6, sums);
 }
 
-/// One token is as fast with AVX2, other groups of scales are left to it, and so are several tokens
-/// where it has panels, which scale a block of 16 rows at once.
-static int fits(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
+/// Whether panels gain, which scale a block of 16 rows at once.
+static int panels_fit(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
+  const uint32_t enough = w->mask_starts || w->group_blocks <= 2 ? 8 : 16;
+  return (w->kind == CURTA_WEIGHT_SMALL || (w->group_scales && tokens >= enough)) &&
+         curta_avx2_scaled_fits(w, tokens, n0, n1);
+}
+
+/// One token is as fast with AVX2, and other groups of scales are left to it.
+static int tiles_fit(const curta_weight *w, uint32_t tokens) {
   const uint32_t step = w->group_blocks;
-  const uint32_t enough = w->mask_starts || step <= 2 ? 8 : 16;
-  if (w->group_scales && tokens >= enough && curta_avx2_scaled_fits(w, tokens, n0, n1))
-    return 0;
   return tokens > 1 && (!w->group_scales || w->mask_starts || step == 1 || step == 2 || step == 4);
 }
 
@@ -235,7 +235,9 @@ void curta_product_nibbles__avxvnni(const curta_weight *w, const curta_codes *x,
                                     size_t z_stride, void *scratch) {
   static const curta_tiles set = {
       nibbles_one, nibbles_four, curta_avx2_offset_dot, CURTA_CHUNK_BLOCKS, 8, curta_avx2_finish};
-  if (fits(w, t1 - t0, n0, n1))
+  if (panels_fit(w, t1 - t0, n0, n1))
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avxvnni_scaled_ways, scratch);
+  else if (tiles_fit(w, t1 - t0))
     curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
   else
     curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
@@ -251,6 +253,8 @@ void curta_product_bytes__avxvnni(const curta_weight *w, const curta_codes *x, u
     curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &panels, scratch);
   else if (!w->group_scales)
     curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
+  else if (panels_fit(w, t1 - t0, n0, n1))
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avxvnni_scaled_ways, scratch);
   else
     curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }
