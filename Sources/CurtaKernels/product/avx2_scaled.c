@@ -28,7 +28,7 @@
 enum {
   BLOCK_BYTES = CURTA_SCALED_BLOCK_BYTES,
   CHUNK_BLOCKS = 27,
-  SLAB_ROWS = 256,       // whose sums stay in the second-level cache
+  SLAB_ROWS = 256,       // whose sums stay in the second-level cache from chunk to chunk
   NIBBLE_SCALES = 66052, // sums of a row's scales at most, see above
   SMALL_SCALES = 16512,
 };
@@ -100,15 +100,31 @@ int curta_avx2_scaled_fits(const curta_weight *w, uint32_t tokens, uint32_t n0, 
 
 // MARK: - Packing
 
-/// `unit` times the scale of block b for each row, or times 1.
-static void pack_scales(const curta_weight *w, const uint32_t *row, uint32_t b, uint32_t unit,
-                        uint8_t *to) {
-  const uint32_t group = w->group_blocks == 1 ? b : w->groups == 1 ? 0 : b / w->group_blocks;
+static inline void put(uint8_t *to, uint32_t x) { __builtin_memcpy(to, &x, 4); }
+
+/// `unit` times the scales of the blocks [b, b + p->blocks) for each row, or times 1.
+static void pack_scales(curta_scaled_panel *p, const curta_weight *w, const uint32_t *row,
+                        uint32_t b, uint32_t unit) {
+  static const uint8_t one = 1;
+  const int several = w->group_scales && w->groups > 1;
+  const uint32_t group = several ? b / w->group_blocks : 0;
   for (uint32_t r = 0; r < CURTA_PANEL_ROWS; r++) {
-    const uint32_t scale =
-        w->group_scales ? w->group_scales[(size_t)row[r] * w->groups + group] : 1;
-    const uint32_t all = scale * unit;
-    __builtin_memcpy(to + 4 * r, &all, 4);
+    const uint8_t *scale =
+        w->group_scales ? w->group_scales + (size_t)row[r] * w->groups + group : &one;
+    uint32_t end = several ? (group + 1) * w->group_blocks : UINT32_MAX;
+    uint8_t *to = p->codes + CURTA_SCALED_SCALES + 4 * r;
+    if (several && w->group_blocks == 1) {
+      for (uint32_t i = 0; i < p->blocks; i++)
+        put(to + i * BLOCK_BYTES, scale[i] * unit);
+      continue;
+    }
+    for (uint32_t i = 0; i < p->blocks; i++) {
+      if (b + i == end) {
+        scale++;
+        end += w->group_blocks;
+      }
+      put(to + i * BLOCK_BYTES, *scale * unit);
+    }
   }
 }
 
@@ -161,8 +177,8 @@ CURTA_AVX2 static void pack(curta_scaled_panel *p, const curta_scaled_way *way,
   }
   __m256i begins[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   uint8_t *to = p->codes;
+  pack_scales(p, w, at, b, way->blocks_begin ? 1 : 0x10001);
   for (uint32_t i = 0; i < p->blocks; i++, to += BLOCK_BYTES) {
-    pack_scales(w, at, b + i, way->blocks_begin ? 1 : 0x10001, to + CURTA_SCALED_SCALES);
     CURTA_UNROLL for (int h = 0; h < 2; h++) {
       const __m256i all = are_nibbles ? pack_nibbles(row + 8 * h, (size_t)(b + i) * 16, to + 32 * h)
                                       : pack_small(row + 8 * h, (size_t)(b + i) * 32, to + 32 * h);
@@ -262,13 +278,25 @@ TILE(small_four, 0, 4)
 const curta_scaled_ways curta_avx2_scaled_ways = {{nibbles_one, nibbles_four, 4, 0},
                                                   {small_one, small_four, 4, 0}};
 
+/// The codes that are packed next, which are fetched while tokens pass.
+typedef struct {
+  const uint8_t *codes;
+  size_t row_bytes; // from row to row
+  uint32_t rows, bytes;
+} coming;
+
 /// All tokens of a packed chunk.
 CURTA_AVX2_INLINE void run_tokens(const curta_scaled_panel *p, const curta_scaled_way *way,
                                   const uint8_t *turned, size_t turned_bytes, uint32_t tokens,
-                                  const curta_sink *to, int32_t *z, size_t z_stride, int whole) {
+                                  const coming *next, const curta_sink *to, int32_t *z,
+                                  size_t z_stride, int whole) {
   const uint32_t several = way->tokens;
-  for (uint32_t t = 0; t < tokens; t += several, turned += turned_bytes, z += several * z_stride) {
+  for (uint32_t t = 0, r = 0; t < tokens;
+       t += several, turned += turned_bytes, z += several * z_stride) {
     const uint32_t count = least(tokens - t, several);
+    for (; r < next->rows && r * tokens < (t + several) * CURTA_PANEL_ROWS; r++)
+      for (uint32_t i = 0; i < next->bytes; i += 64)
+        __builtin_prefetch(next->codes + r * next->row_bytes + i);
     __m256i sums[CURTA_PANEL_TILE][2];
     (count == 1 ? way->one : way->several)(p, turned, sums);
     deliver(to, count, (const __m256i(*)[2])sums, z, z_stride, whole);
@@ -308,7 +336,7 @@ CURTA_AVX2 static void run(const curta_weight *w, const int8_t *codes, size_t st
   curta_sink to;
   for (uint32_t slab = n0, end; slab < n1; slab = end) {
     end = slab - slab % CURTA_STRIP_ROWS;
-    end = least(n1 - end, SLAB_ROWS) + end;
+    end = chunks == 1 ? n1 : least(n1 - end, SLAB_ROWS) + end;
     for (uint32_t first = 0; first < blocks; first += most) {
       const uint32_t count = least(blocks - first, most);
       const size_t turned_bytes = (size_t)count * way->tokens * 32;
@@ -320,10 +348,19 @@ CURTA_AVX2 static void run(const curta_weight *w, const int8_t *codes, size_t st
         rows = of.rows;
         begin_sink(&to, &of.w, of.n, rows);
         pack(&p, way, &of.w, of.n, rows, choose(&p, &of, first, first + count));
+        coming next = {0};
+        if (n + rows < end) {
+          const part after = part_of(w, n + rows, end);
+          const uint32_t block = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+          next = (coming){(const uint8_t *)after.w.codes + (size_t)after.n * after.w.row_bytes +
+                              (size_t)(after.places ? 0 : first) * block,
+                          after.w.row_bytes, after.rows,
+                          after.places ? after.w.row_bytes : count * block};
+        }
         if (rows == CURTA_PANEL_ROWS)
-          run_tokens(&p, way, turned, turned_bytes, tokens, &to, z + (n - n0), z_stride, 1);
+          run_tokens(&p, way, turned, turned_bytes, tokens, &next, &to, z + (n - n0), z_stride, 1);
         else
-          run_tokens(&p, way, turned, turned_bytes, tokens, &to, z + (n - n0), z_stride, 0);
+          run_tokens(&p, way, turned, turned_bytes, tokens, &next, &to, z + (n - n0), z_stride, 0);
       }
     }
   }

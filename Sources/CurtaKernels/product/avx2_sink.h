@@ -34,10 +34,17 @@ CURTA_AVX2_INLINE void begin_sink(curta_sink *to, const curta_weight *w, uint32_
   to->up = _mm_cvtsi32_si128(32 - (int32_t)w->shift);
 }
 
+/// The products of the even lanes. Else compilers bring m to 64 bits before a loop and know no more
+/// in it that its upper halves hold nothing, so that they multiply by those, too.
+CURTA_AVX2_INLINE __m256i products(__m256i sum, __m256i m) {
+  __asm__("" : "+x"(m) : "x"(sum));
+  return _mm256_mul_epi32(sum, m);
+}
+
 /// round(sum * m, shift) of eight rows; shift <= 32.
 CURTA_AVX2_INLINE __m256i finished(const curta_sink *to, int h, __m256i sum) {
-  const __m256i even = _mm256_mul_epi32(sum, to->even[h]);
-  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), to->odd[h]);
+  const __m256i even = products(sum, to->even[h]);
+  const __m256i odd = products(_mm256_srli_epi64(sum, 32), to->odd[h]);
   const __m256i low = _mm256_srl_epi64(_mm256_add_epi64(even, to->half), to->shift);
   const __m256i high = _mm256_sll_epi64(_mm256_add_epi64(odd, to->half), to->up);
   return _mm256_blend_epi32(low, high, 0xAA);
