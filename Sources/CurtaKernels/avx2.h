@@ -4,6 +4,7 @@
 #ifndef CURTA_AVX2_H
 #define CURTA_AVX2_H
 
+#include "unroll.h"
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -69,6 +70,31 @@ CURTA_AVX2_INLINE uint32_t largest_u32(__m256i x) {
   a = _mm_max_epu32(a, _mm_unpackhi_epi64(a, a));
   a = _mm_max_epu32(a, _mm_shuffle_epi32(a, 1));
   return (uint32_t)_mm_cvtsi128_si32(a);
+}
+
+/// Four codes in each int32 lane.
+CURTA_AVX2_INLINE __m256i four_codes(const void *q) {
+  int32_t codes;
+  __builtin_memcpy(&codes, q, 4);
+  return _mm256_set1_epi32(codes);
+}
+
+/// Four columns of 8 rows to a vector: x[j] has columns 4 j ... 4 j + 3 of row[r] + at.
+CURTA_AVX2_INLINE void turn_rows(const uint8_t *const *row, size_t at, __m256i *x) {
+  __m256i a[8], b[8];
+  CURTA_UNROLL for (int r = 0; r < 8; r += 2) {
+    const __m256i even = load256(row[r] + at), odd = load256(row[r + 1] + at);
+    a[r] = _mm256_unpacklo_epi32(even, odd);
+    a[r + 1] = _mm256_unpackhi_epi32(even, odd);
+  }
+  CURTA_UNROLL for (int r = 0; r < 8; r += 4) CURTA_UNROLL for (int i = 0; i < 2; i++) {
+    b[r + 2 * i] = _mm256_unpacklo_epi64(a[r + i], a[r + i + 2]);
+    b[r + 2 * i + 1] = _mm256_unpackhi_epi64(a[r + i], a[r + i + 2]);
+  }
+  CURTA_UNROLL for (int j = 0; j < 4; j++) {
+    x[j] = _mm256_permute2x128_si256(b[j], b[j + 4], 0x20);
+    x[j + 4] = _mm256_permute2x128_si256(b[j], b[j + 4], 0x31);
+  }
 }
 
 #endif

@@ -15,10 +15,10 @@
 #include "tiled.h"
 
 #if defined(__x86_64__)
+#include "../avxvnni.h"
 #include "avx2_panels.h"
 #include "avx2_scaled.h"
 #include "avx2_tile.h"
-#include "avxvnni.h"
 
 enum { MASKED_TOKENS = 24, DENSE_TOKENS = 64 }; // that pay for packing bytes
 

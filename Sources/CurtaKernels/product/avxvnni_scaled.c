@@ -14,8 +14,8 @@
 // Sums of blocks are added modulo 2^32 and end as those of avx2_scaled.c.
 
 #if defined(__x86_64__)
+#include "../avxvnni.h"
 #include "avx2_scaled.h"
-#include "avxvnni.h"
 
 CURTA_AVXVNNI_INLINE void tile(const curta_scaled_panel *p, const uint8_t *turned, int are_nibbles,
                                uint32_t tokens, __m256i (*sums)[2]) {

@@ -4,7 +4,7 @@
 #ifndef CURTA_AVXVNNI_H
 #define CURTA_AVXVNNI_H
 
-#include "../avx2.h"
+#include "avx2.h"
 
 #define CURTA_AVXVNNI_TARGET target("avx2,avxvnni")
 #define CURTA_AVXVNNI __attribute__((CURTA_AVXVNNI_TARGET))
