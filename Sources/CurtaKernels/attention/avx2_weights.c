@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 #include "../arithmetic.h"
 #include "../avx2.h"
+#include "../unroll.h"
 
 /// rescale of int64 lanes by each lane's s, abs(x) <= 2^48: x * 2^left, plus 2^(s-1), then a
 /// logical shift of x + 2^62, which is positive, less 2^(62-s). Counts past 63 shift to 0. The
@@ -51,6 +52,24 @@ CURTA_AVX2 static int32_t wide_logits(int32_t *a, const curta_scale *k, uint32_t
   return x > y ? x : y;
 }
 
+/// The even (m) or odd (e) int32 of eight scales.
+CURTA_AVX2_INLINE __m256i eight_of(const curta_scale *v, int odd) {
+  const __m256i order =
+      odd ? _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7) : _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+  return _mm256_blend_epi32(_mm256_permutevar8x32_epi32(load256(v), order),
+                            _mm256_permutevar8x32_epi32(load256(v + 4), order), 0xF0);
+}
+
+/// The same in the order 0 1 4 5 2 3 6 7, which one instruction less makes, and the eight lanes at
+/// x in that order and back.
+CURTA_AVX2_INLINE __m256i mixed_of(const curta_scale *v, int odd) {
+  const __m256 first = _mm256_castsi256_ps(load256(v));
+  const __m256 second = _mm256_castsi256_ps(load256(v + 4));
+  return _mm256_castps_si256(odd ? _mm256_shuffle_ps(first, second, 0xDD)
+                                 : _mm256_shuffle_ps(first, second, 0x88));
+}
+CURTA_AVX2_INLINE __m256i mixed(__m256i x) { return _mm256_permute4x64_epi64(x, 0xD8); }
+
 CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, uint32_t n,
                                             uint32_t m, int32_t e) {
   // Of a * 2^8, within 2^30, round(a * k.m, 14) is that of 6 digits of the high product; it is
@@ -60,11 +79,8 @@ CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, ui
   int32_t other = INT32_MIN;
   uint32_t j = 0;
   for (; n - j >= 8; j += 8) {
-    const __m256 first = _mm256_castsi256_ps(load256(k + j));
-    const __m256 second = _mm256_castsi256_ps(load256(k + j + 4)); // keys 0 1 4 5 2 3 6 7
-    const __m256i km = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88));
-    const __m256i ke = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD));
-    const __m256i x = _mm256_slli_epi32(_mm256_permute4x64_epi64(load256(a + j), 0xD8), 8);
+    const __m256i km = mixed_of(k + j, 0), ke = mixed_of(k + j, 1);
+    const __m256i x = _mm256_slli_epi32(mixed(load256(a + j)), 8);
     const __m256i digits = _mm256_add_epi32(high_product(x, km), _mm256_set1_epi32(1 << 5));
     const __m256i score = _mm256_srai_epi32(digits, 6);
     const __m256i s = _mm256_add_epi32(ke, _mm256_set1_epi32(e)), eleven = _mm256_set1_epi32(11);
@@ -76,7 +92,7 @@ CURTA_AVX2 int32_t curta_score_logits__avx2(int32_t *a, const curta_scale *k, ui
     const __m256i all = high_product(_mm256_slli_epi32(score, 6), factor);
     const __m256i twice = _mm256_srav_epi32(all, _mm256_sub_epi32(s, eleven));
     const __m256i t = _mm256_srai_epi32(_mm256_add_epi32(twice, one), 1);
-    store256(a + j, _mm256_permute4x64_epi64(t, 0xD8));
+    store256(a + j, mixed(t));
     most = _mm256_max_epi32(most, t);
   }
   // The largest is that of unsigned numbers, once the signs are turned.
@@ -102,14 +118,6 @@ CURTA_AVX2 void curta_code_logits__avx2(int32_t *t, uint32_t n, int32_t max,
   curta_code_logits__scalar(t + j, n - j, max, code);
 }
 
-/// The even (m) or odd (e) int32 of eight scales.
-CURTA_AVX2_INLINE __m256i eight_of(const curta_scale *v, int odd) {
-  const __m256i order =
-      odd ? _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7) : _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-  return _mm256_blend_epi32(_mm256_permutevar8x32_epi32(load256(v), order),
-                            _mm256_permutevar8x32_epi32(load256(v + 4), order), 0xF0);
-}
-
 /// round(x, s) of uint32 lanes, x < 2^31, any s: lanes of 2^(s-1) and of x become 0 past their
 /// width.
 CURTA_AVX2_INLINE __m256i rounded(__m256i x, __m256i s) {
@@ -118,15 +126,36 @@ CURTA_AVX2_INLINE __m256i rounded(__m256i x, __m256i s) {
   return _mm256_srlv_epi32(_mm256_add_epi32(x, half), s);
 }
 
-/// exp15(d) of uint32 lanes.
-CURTA_AVX2_INLINE __m256i exp15(__m256i d) {
-  const __m256i i = _mm256_and_si256(_mm256_srli_epi32(d, 11), _mm256_set1_epi32(31));
+/// Entries i and i + 1 of EXP15 in a lane, i < 32.
+typedef struct {
+  __m256i part[4];
+} exp15_entries;
+
+CURTA_AVX2_INLINE exp15_entries entries_of_exp15(void) {
+  exp15_entries e;
+  CURTA_UNROLL for (int i = 0; i < 4; i++) {
+    const uint16_t *at = curta_exp15_table + 8 * i;
+    e.part[i] = _mm256_or_si256(_mm256_cvtepu16_epi32(load128(at)),
+                                _mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(at + 1)), 16));
+  }
+  return e;
+}
+
+/// exp15(d) of uint32 lanes. Digits 0 to 2 of i choose in each part, 3 and 4 the part.
+CURTA_AVX2_INLINE __m256i exp15(const exp15_entries *e, __m256i d) {
+  const __m256i i = _mm256_srli_epi32(d, 11);
   const __m256i r = _mm256_and_si256(d, _mm256_set1_epi32(2047));
-  // Entries i and i + 1, i <= 31, in one load of 4 bytes.
-  const __m256i two = _mm256_i32gather_epi32((const int *)(const void *)curta_exp15_table, i, 2);
+  const __m256 by3 = _mm256_castsi256_ps(_mm256_slli_epi32(d, 31 - 14));
+  const __m256 by4 = _mm256_castsi256_ps(_mm256_slli_epi32(d, 31 - 15));
+  __m256 of[4];
+  CURTA_UNROLL for (int k = 0; k < 4; k++) of[k] =
+      _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(e->part[k], i));
+  const __m256i two = _mm256_castps_si256(_mm256_blendv_ps(
+      _mm256_blendv_ps(of[0], of[1], by3), _mm256_blendv_ps(of[2], of[3], by3), by4));
   const __m256i high = _mm256_and_si256(two, _mm256_set1_epi32(0xFFFF));
   const __m256i fall = _mm256_sub_epi32(high, _mm256_srli_epi32(two, 16));
-  const __m256i part = _mm256_add_epi32(_mm256_mullo_epi32(fall, r), _mm256_set1_epi32(1024));
+  // Of two factors below 2^15, in the low halves of lanes.
+  const __m256i part = _mm256_add_epi32(_mm256_madd_epi16(fall, r), _mm256_set1_epi32(1024));
   const __m256i n = _mm256_min_epu32(_mm256_srli_epi32(d, 16), _mm256_set1_epi32(31));
   return rounded(_mm256_sub_epi32(high, _mm256_srli_epi32(part, 11)), n);
 }
@@ -137,9 +166,9 @@ CURTA_AVX2_INLINE uint32_t largest_shifted(const int32_t *u, const curta_scale *
   __m256i most = _mm256_setzero_si256();
   uint32_t j = 0;
   for (; n - j >= 8; j += 8) {
-    const __m256i up = _mm256_sub_epi32(eight_of(v + j, 1), _mm256_set1_epi32(least));
+    const __m256i up = _mm256_sub_epi32(mixed_of(v + j, 1), _mm256_set1_epi32(least));
     const __m256i s = _mm256_min_epu32(up, _mm256_set1_epi32(31));
-    most = _mm256_max_epu32(most, _mm256_srlv_epi32(load256(u + j), s));
+    most = _mm256_max_epu32(most, _mm256_srlv_epi32(mixed(load256(u + j)), s));
   }
   uint32_t all = largest_u32(most);
   for (; j < n; j++) {
@@ -152,15 +181,16 @@ CURTA_AVX2_INLINE uint32_t largest_shifted(const int32_t *u, const curta_scale *
 
 CURTA_AVX2 uint32_t curta_score_weights__avx2(int32_t *t, const curta_scale *v, uint32_t n,
                                               int32_t max, uint64_t *total, int32_t *least) {
+  const exp15_entries entries = entries_of_exp15();
   const __m256i top = _mm256_set1_epi32(max), low = _mm256_set1_epi64x(0xFFFFFFFF);
   __m256i sum = _mm256_setzero_si256(), e0 = _mm256_set1_epi32(INT32_MAX);
   uint32_t j = 0;
   for (; n - j >= 8; j += 8) {
-    const __m256i w = exp15(_mm256_sub_epi32(top, load256(t + j)));
+    const __m256i w = exp15(&entries, _mm256_sub_epi32(top, mixed(load256(t + j))));
     sum = _mm256_add_epi64(sum, _mm256_and_si256(w, low));
     sum = _mm256_add_epi64(sum, _mm256_srli_epi64(w, 32));
-    e0 = _mm256_min_epi32(e0, eight_of(v + j, 1));
-    store256(t + j, _mm256_mullo_epi32(w, eight_of(v + j, 0)));
+    e0 = _mm256_min_epi32(e0, mixed_of(v + j, 1));
+    store256(t + j, mixed(_mm256_mullo_epi32(w, mixed_of(v + j, 0))));
   }
   uint64_t rest_total;
   int32_t rest_least;
