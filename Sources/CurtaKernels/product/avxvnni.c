@@ -217,11 +217,16 @@ CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q
   panel_tile(p, q, 6, sums);
 }
 
-/// Whether panels gain, which scale a block of 16 rows at once.
+/// How many tokens pay for panels, which scale a block of 16 rows at once and have no sums across
+/// lanes at their ends. Without scales tiles are as fast where rows are long.
+static uint32_t enough_tokens(const curta_weight *w) {
+  if (!w->group_scales)
+    return w->mask_starts || w->columns <= 512 ? 64 : UINT32_MAX;
+  return w->mask_starts || w->kind == CURTA_WEIGHT_SMALL ? 6 : w->group_blocks <= 2 ? 9 : 16;
+}
+
 static int panels_fit(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
-  const uint32_t enough = w->mask_starts || w->group_blocks <= 2 ? 8 : 16;
-  return (w->kind == CURTA_WEIGHT_SMALL || (w->group_scales && tokens >= enough)) &&
-         curta_avx2_scaled_fits(w, tokens, n0, n1);
+  return tokens >= enough_tokens(w) && curta_avx2_scaled_fits(w, tokens, n0, n1);
 }
 
 /// One token is as fast with AVX2, and other groups of scales are left to it.
