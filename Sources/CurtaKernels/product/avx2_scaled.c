@@ -307,11 +307,15 @@ CURTA_AVX2_INLINE void run_tokens(const curta_scaled_panel *p, const curta_scale
 
 /// Chooses the blocks of the columns [first, end), counted in blocks; returns the first one.
 static uint32_t choose(curta_scaled_panel *p, const part *of, uint32_t first, uint32_t end) {
-  p->first = first;
-  p->places = 0;
-  p->blocks = end - first;
-  if (!of->places)
+  if (!of->places) {
+    static const uint16_t every[CHUNK_BLOCKS] = {0,  1,  2,  3,  4,  5,  6,  7,  8,
+                                                 9,  10, 11, 12, 13, 14, 15, 16, 17,
+                                                 18, 19, 20, 21, 22, 23, 24, 25, 26};
+    p->places = every;
+    p->first = 0;
+    p->blocks = end - first;
     return first;
+  }
   const uint32_t all = of->w.columns / 32;
   uint32_t low = 0, high;
   while (low < all && of->places[low] < first)
@@ -319,6 +323,7 @@ static uint32_t choose(curta_scaled_panel *p, const part *of, uint32_t first, ui
   for (high = low; high < all && of->places[high] < end;)
     high++;
   p->places = of->places + low;
+  p->first = first;
   p->blocks = high - low;
   return low;
 }

@@ -17,7 +17,7 @@ enum {
 /// A chunk of columns of a panel.
 typedef struct {
   uint8_t *codes;         // [blocks][CURTA_SCALED_BLOCK_BYTES]
-  const uint16_t *places; // of the blocks in a token's row, or NULL: side by side
+  const uint16_t *places; // [blocks], in a token's row
   uint32_t first;         // place of the chunk
   uint32_t blocks;
   __m256i begins[2]; // what the sums of rows begin at, where those of blocks begin at 0
@@ -54,7 +54,7 @@ void curta_avx2_scaled(const curta_weight *w, const curta_codes *x, uint32_t t0,
 CURTA_AVX2_INLINE const uint8_t *curta_scaled_place(const curta_scaled_panel *p,
                                                     const uint8_t *turned, uint32_t b,
                                                     uint32_t tokens) {
-  return turned + (p->places ? p->places[b] - p->first : b) * (size_t)(tokens * 32);
+  return turned + (p->places[b] - p->first) * (size_t)(tokens * 32);
 }
 
 #endif
