@@ -6,6 +6,7 @@
 
 #include "unroll.h"
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CURTA_AVX2 __attribute__((target("avx2")))

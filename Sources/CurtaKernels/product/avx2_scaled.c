@@ -241,7 +241,8 @@ CURTA_AVX2_INLINE void small_block(const uint8_t *codes, const uint8_t *v, uint3
       const uint8_t *const at = v + 32 * t + 4 * k;
       const __m256i a = four_codes(at), b = four_codes(at + 4);
       const uint8_t *scales = codes + CURTA_SCALED_SCALES;
-      __asm__ volatile("" : "+r"(scales)); // else they take registers, and sums of rows wait in memory
+      __asm__ volatile(""
+                       : "+r"(scales)); // else they take registers, and sums of rows wait in memory
       CURTA_UNROLL for (int h = 0; h < 2; h++) {
         const __m256i pairs =
             _mm256_add_epi16(_mm256_maddubs_epi16(a, c[h]), _mm256_maddubs_epi16(b, c[h + 2]));
