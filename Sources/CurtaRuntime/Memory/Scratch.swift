@@ -8,6 +8,8 @@ import CurtaKernels
 struct ScratchLayout {
   /// Rows of a weight whose products are made before they are added or copied.
   static let tileRows: UInt32 = 768
+  /// The same of logits, which few tokens have.
+  static let logitRows: UInt32 = 256
   /// Queries, at most, that meet a head's keys and values together.
   static let mostQueries = 16
 
@@ -135,7 +137,8 @@ struct ScratchLayout {
       let op = try program.op(i)
       guard op.code == .linearAdd || op.code == .logits else { continue }
       let sum = try program.buffer(op.operand(3))
-      size = max(size, UInt64(sizes.rows(sum.rows)) * UInt64(min(sum.width, tileRows)))
+      let most = op.code == .logits ? logitRows : tileRows
+      size = max(size, UInt64(sizes.rows(sum.rows)) * UInt64(min(sum.width, most)))
     }
     return size
   }

@@ -82,7 +82,8 @@ extension OpWork {
 
   func linearAdd() {
     let sum = buffer(3)
-    addProducts(tensor(2).weight, to: sum, fraction: sum.record.fraction)
+    addProducts(
+      tensor(2).weight, to: sum, fraction: sum.record.fraction, together: ScratchLayout.tileRows)
   }
 
   func logits() {
@@ -93,17 +94,19 @@ extension OpWork {
     for t in 0..<count {
       (out.values + t * width + n.lowerBound).update(repeating: 0, count: n.count)
     }
-    addProducts(tensor(2).weight, to: out, fraction: 16)
+    addProducts(tensor(2).weight, to: out, fraction: 16, together: ScratchLayout.logitRows)
   }
 
-  /// sum += rescale(z * m, e - fraction), a tile of weight rows at a time.
-  private func addProducts(_ weight: curta_weight, to sum: BufferEntry, fraction: Int32) {
+  /// sum += rescale(z * m, e - fraction), a tile of `together` weight rows at a time.
+  private func addProducts(
+    _ weight: curta_weight, to sum: BufferEntry, fraction: Int32, together: UInt32
+  ) {
     let input = buffer(1)
     let count = session.pointee.rows(op[1])
     let width = Int(sum.record.width)
     let change = weight.exponent &- Int32(bitPattern: weight.shift) &- fraction
     let share = share(of: weight)
-    let tile = min(Int(ScratchLayout.tileRows), width)
+    let tile = min(Int(together), width)
     var n0 = share.lowerBound
     while n0 < share.upperBound {
       let n1 = min(n0 + tile, share.upperBound)
