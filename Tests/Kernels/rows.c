@@ -202,7 +202,7 @@ void bench_spread(const curta_kernels *set) {
   BENCH(set, "spread n=64 hadamard=64", "Gelement/s", 64, set->spread(y, 64, 64, wide, q));
 }
 
-void check_spread_turned(const curta_kernels *set) {
+void check_spread_rotated(const curta_kernels *set) {
   static const uint32_t widths[] = {2, 6, 16, 32, 40, 64, 80, 96, 128, 192, 256};
   for (uint32_t k = 0; k < sizeof widths / sizeof *widths; k++)
     for (uint32_t block = 0; block <= 256; block = block ? block * 2 : 1)
@@ -218,29 +218,29 @@ void check_spread_turned(const curta_kernels *set) {
         int8_t *want = output_buffer(n), *got = output_buffer(n);
         for (uint32_t interleaved = 0; interleaved < 2; interleaved++) {
           memcpy(own, y, n * 2);
-          const uint32_t right = curta_spread_turned__scalar(own, n, cosine, sine, pairs,
-                                                             interleaved, block, wide, want);
+          const uint32_t right = curta_spread_rotated__scalar(own, n, cosine, sine, pairs,
+                                                              interleaved, block, wide, want);
           memcpy(own, y, n * 2);
-          expect(set->spread_turned(own, n, cosine, sine, pairs, interleaved, block, wide, got) ==
+          expect(set->spread_rotated(own, n, cosine, sine, pairs, interleaved, block, wide, got) ==
                          right &&
                      output_intact(own, n * 2) && output_intact(wide, n * 4),
-                 "%s spread_turned n=%u block=%u", set->name, n, block);
-          expect_same(got, want, n, set->name, "spread_turned", n);
+                 "%s spread_rotated n=%u block=%u", set->name, n, block);
+          expect_same(got, want, n, set->name, "spread_rotated", n);
         }
         release_buffers();
       }
 }
 
-void bench_spread_turned(const curta_kernels *set) {
+void bench_spread_rotated(const curta_kernels *set) {
   int16_t *y = row_i16(N, RANDOM, -32767, 32767);
   const int32_t *cosine = row_i32(64, RANDOM, -23170, 23170);
   const int32_t *sine = row_i32(64, RANDOM, -23170, 23170);
   int32_t *wide = output_buffer(N * 4);
   int8_t *q = output_buffer(N);
-  BENCH(set, "spread_turned n=64 hadamard=64", "Gelement/s", 64,
-        set->spread_turned(y, 64, cosine, sine, 32, 0, 64, wide, q));
-  BENCH(set, "spread_turned n=128 hadamard=128", "Gelement/s", 128,
-        set->spread_turned(y, 128, cosine, sine, 64, 0, 128, wide, q));
+  BENCH(set, "spread_rotated n=64 hadamard=64", "Gelement/s", 64,
+        set->spread_rotated(y, 64, cosine, sine, 32, 0, 64, wide, q));
+  BENCH(set, "spread_rotated n=128 hadamard=128", "Gelement/s", 128,
+        set->spread_rotated(y, 128, cosine, sine, 64, 0, 128, wide, q));
 }
 
 void check_block_sums(const curta_kernels *set) {

@@ -18,14 +18,13 @@ for arch in x86_64 aarch64; do
   native_build $arch hash
   whole=$(stat -c %s .build-static/$arch/lib/libcurta.a) fewer=$(stat -c %s $out/$arch/lib/libcurta.a)
   [ $((fewer * 10)) -lt $((whole * 9)) ] || { echo "$arch: $fewer bytes, $whole with all"; exit 1; }
-  cc=(clang) link=(-lzstd) flags=(-DWITH_ZSTD) run=() absent=3 # AVX-VNNI
-  [ $arch = aarch64 ] && cc=(aarch64-linux-gnu-gcc -static) link=() flags=() run=(qemu-aarch64 -cpu max)
-  "${cc[@]}" -std=c11 -O2 "${flags[@]}" -I$out/$arch/include Tests/Native/hash.c \
-    -L$out/$arch/lib -lcurta -pthread "${link[@]}" -o $out/$arch/hash
+  (native_static=$out && . Tools/lib/native.sh && native_build $arch hash)
+  run=() absent=3 # AVX-VNNI, SDOT
+  [ $arch = x86_64 ] || run=(qemu-aarch64 -cpu max)
   arguments=("$model" 5,3,1,2,4,0 6 4 4 1)
   expected=$("${run[@]}" $native_out/$arch/hash "${arguments[@]}" 0)
   for set in 0 1 2; do
-    hash=$("${run[@]}" $out/$arch/hash "${arguments[@]}" $set) || {
+    hash=$("${run[@]}" $out/native/$arch/hash "${arguments[@]}" $set) || {
       status=$?
       [ $status = 3 ] && [ $set = 2 ] && [ $arch = x86_64 ] && continue # no AVX2 here
       exit $status
@@ -33,7 +32,7 @@ for arch in x86_64 aarch64; do
     [ "$hash" = "$expected" ] || { echo "$arch: set $set gives $hash, all $expected"; exit 1; }
   done
   status=0
-  "${run[@]}" $out/$arch/hash "${arguments[@]}" $absent 2>/dev/null >&2 || status=$?
+  "${run[@]}" $out/native/$arch/hash "${arguments[@]}" $absent 2>/dev/null >&2 || status=$?
   [ $status = 3 ] || { echo "$arch: set $absent, which is left out: status $status"; exit 1; }
 done
 echo "smaller, the same logits, others refused"

@@ -1,7 +1,9 @@
 # Builds the C programs of Tests/Native. Source common.sh first; run from the repository's root.
 # SPDX-License-Identifier: Apache-2.0
 
-native_out=.build-static/native
+# Where Tools/build-static put the libraries; set it before to link others.
+native_static=${native_static:-.build-static}
+native_out=$native_static/native
 
 # native_library x86_64|aarch64|hosted: the library to link, built when a source is newer.
 native_library() {
@@ -11,20 +13,20 @@ native_library() {
       swift_build_quiet release --product CurtaStatic
       ;;
     *)
-      local library=.build-static/$1/lib/libcurta.a
+      local library=$native_static/$1/lib/libcurta.a
       if [ ! -f "$library" ] || [ -n "$(find Sources/C* Tools/build-static -newer "$library" -type f \
         \( -name '*.swift' -o -name '*.[ch]' -o -name '*.inc' -o -name build-static \) \
         -not -path '*/CurtaImport/*' -not -path '*/CurtaQuantize/*' -not -path '*/CurtaCompile/*' \
         -not -path '*/CurtaEvaluate/*' -not -path '*/CurtaWrite/*' -not -path '*/CurtaTensor/*' \
         -print -quit)" ]; then
         say "building libcurta.a for $1"
-        Tools/build-static "$1" >&2
+        Tools/build-static --out "$native_static" "$1" >&2
       fi
       ;;
   esac
 }
 
-# native_build x86_64|aarch64|hosted NAME...: programs in .build-static/native/<first argument>.
+# native_build x86_64|aarch64|hosted NAME...: programs in $native_out/<first argument>.
 # x86_64 and aarch64 link the Embedded libcurta.a, hosted the ordinary Swift runtime.
 # The aarch64 ones have no zstd: give them files with codec stored or lz4.
 native_build() {
@@ -34,8 +36,8 @@ native_build() {
   mkdir -p "$out"
   native_library "$kind"
   case $kind in
-    x86_64) cc=(clang) flags+=(-DWITH_ZSTD) include=.build-static/x86_64/include ;;
-    aarch64) cc=(aarch64-linux-gnu-gcc -static) include=.build-static/aarch64/include ;;
+    x86_64) cc=(clang) flags+=(-DWITH_ZSTD) include=$native_static/x86_64/include ;;
+    aarch64) cc=(aarch64-linux-gnu-gcc -static) include=$native_static/aarch64/include ;;
     hosted) cc=(clang) flags+=(-DWITH_ZSTD) include=Sources/CCurta/include ;;
   esac
   for name in "$@"; do
@@ -51,7 +53,7 @@ native_build() {
           -lzstd -o "$out/$name"
         ;;
       *)
-        link=(-L".build-static/$kind/lib" -lcurta -pthread)
+        link=(-L"$native_static/$kind/lib" -lcurta -pthread)
         [ "$kind" = x86_64 ] && link+=(-lzstd)
         "${cc[@]}" "${flags[@]}" -I"$include" "Tests/Native/$name.c" "${link[@]}" -o "$out/$name"
         ;;

@@ -141,9 +141,9 @@ typedef struct {
   /// half-split (y[i], y[i+pairs]). Then, of what that makes, y = block(H y) with Hadamards of
   /// `block` numbers, a power of two up to 256 that divides n, or 0: none; and q = quantize(y).
   /// Returns A and the shift as spread. abs(y) <= 32767 before; overwrites y and wide [n].
-  uint32_t (*spread_turned)(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
-                            uint32_t pairs, uint32_t interleaved, uint32_t block, int32_t *wide,
-                            int8_t *q);
+  uint32_t (*spread_rotated)(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,
+                             uint32_t pairs, uint32_t interleaved, uint32_t block, int32_t *wide,
+                             int8_t *q);
   /// sums[j] = sum of the 32 codes q[32 j ...]; n is a multiple of 32.
   void (*block_sums)(const int8_t *q, uint32_t n, int16_t *sums);
 

@@ -11,8 +11,8 @@
 
 #if defined(__x86_64__)
 #include "../rotate/hadamard256.h"
+#include "rotated.h"
 #include "spread.h"
-#include "turned.h"
 
 #define CURTA_SPREAD_JOINS
 #define CURTA_SPREAD CURTA_AVX2_INLINE
@@ -141,12 +141,6 @@ CURTA_AVX2 uint32_t curta_spread__avx2(int16_t *y, uint32_t n, uint32_t block, i
   return spread_row(y, n, block, wide, q);
 }
 
-CURTA_SPREAD_TURNED(avx2, avx2)
-
-uint32_t curta_spread_turned__avx2(int16_t *y, uint32_t n, const int32_t *cosine,
-                                   const int32_t *sine, uint32_t pairs, uint32_t interleaved,
-                                   uint32_t block, int32_t *wide, int8_t *q) {
-  return spread_turned_avx2(y, n, cosine, sine, pairs, interleaved, block, wide, q);
-}
+CURTA_SPREAD_ROTATED(curta_spread_rotated__avx2, avx2, avx2)
 
 #endif

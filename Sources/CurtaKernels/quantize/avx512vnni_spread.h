@@ -1,4 +1,4 @@
-// Ends of a row's range and its codes with AVX-512, for rows as they are and for turned heads.
+// Ends of a row's range and its codes with AVX-512, for rows as they are and for rotated heads.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_AVX512VNNI_SPREAD_H

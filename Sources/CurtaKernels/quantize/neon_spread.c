@@ -11,8 +11,8 @@
 
 #if defined(__aarch64__)
 #include "../rotate/hadamard_neon.h"
+#include "rotated.h"
 #include "spread.h"
-#include "turned.h"
 
 #define CURTA_SPREAD_JOINS
 #define CURTA_SPREAD CURTA_NEON_INLINE
@@ -141,12 +141,6 @@ uint32_t curta_spread__neon(int16_t *y, uint32_t n, uint32_t block, int32_t *wid
   return spread_row(y, n, block, wide, q);
 }
 
-CURTA_SPREAD_TURNED(neon, neon)
-
-uint32_t curta_spread_turned__neon(int16_t *y, uint32_t n, const int32_t *cosine,
-                                   const int32_t *sine, uint32_t pairs, uint32_t interleaved,
-                                   uint32_t block, int32_t *wide, int8_t *q) {
-  return spread_turned_neon(y, n, cosine, sine, pairs, interleaved, block, wide, q);
-}
+CURTA_SPREAD_ROTATED(curta_spread_rotated__neon, neon, neon)
 
 #endif

@@ -87,9 +87,9 @@ uint32_t curta_spread__scalar(int16_t *y, uint32_t n, uint32_t block, int32_t *w
   return (uint32_t)most | s << 16;
 }
 
-uint32_t curta_spread_turned__scalar(int16_t *y, uint32_t n, const int32_t *cosine,
-                                     const int32_t *sine, uint32_t pairs, uint32_t interleaved,
-                                     uint32_t block, int32_t *wide, int8_t *q) {
+uint32_t curta_spread_rotated__scalar(int16_t *y, uint32_t n, const int32_t *cosine,
+                                      const int32_t *sine, uint32_t pairs, uint32_t interleaved,
+                                      uint32_t block, int32_t *wide, int8_t *q) {
   for (uint32_t i = 0; i < n; i++)
     wide[i] = y[i];
   if (interleaved)

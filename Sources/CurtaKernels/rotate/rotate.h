@@ -1,4 +1,4 @@
-// Rotary positions and the Hadamard transform of a head: steps of spread and spread_turned.
+// Rotary positions and the Hadamard transform of a head: steps of spread and spread_rotated.
 // SPDX-License-Identifier: Apache-2.0
 
 #ifndef CURTA_ROTATE_H

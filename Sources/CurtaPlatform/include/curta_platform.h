@@ -24,7 +24,7 @@ CURTA_API void curta_pool_destroy(curta_pool *pool);
 CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument, uint32_t parts);
 
 /// A `curta_prefetch_function` for a file that is mapped (mmap): the system reads it while the
-/// processor computes. The context is not looked at.
+/// processor computes, and where memory is short gives it up first. The context is not looked at.
 CURTA_API void curta_prefetch_mapping(void *context, const void *bytes, size_t size);
 
 #ifdef __cplusplus

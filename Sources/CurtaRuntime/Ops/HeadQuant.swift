@@ -66,10 +66,10 @@ extension OpWork {
         step.pointee = spread(codes, width, scale, hadamard: op[5], to: q)
         continue
       }
-      let turned = kernels.spread_turned(
+      let rotated = kernels.spread_rotated(
         codes, UInt32(width), cosine, cosine + pairs, UInt32(pairs),
         pairing == .interleaved ? 1 : 0, UInt32(op[5]), scratch.wide, q)
-      step.pointee = OpWork.codeScale(turned, scale)
+      step.pointee = OpWork.codeScale(rotated, scale)
     }
   }
 }

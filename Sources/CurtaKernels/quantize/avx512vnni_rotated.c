@@ -1,4 +1,4 @@
-// Heads turned and quantized with AVX-512: in registers where pairs are half-split, as most are.
+// Heads rotated and quantized with AVX-512: in registers where pairs are half-split, as most are.
 // SPDX-License-Identifier: Apache-2.0
 
 #include "../kernels.h"
@@ -6,16 +6,16 @@
 #if defined(__x86_64__)
 #include "../rotate/hadamard512.h"
 #include "avx512vnni_spread.h"
-#include "turned.h"
+#include "rotated.h"
 
-CURTA_SPREAD_TURNED(avx2, avx512vnni)
+static CURTA_SPREAD_ROTATED(by_steps, avx2, avx512vnni)
 
-/// Int32 lanes of the low halves of x and of those of y above them.
-CURTA_AVX512_INLINE __m512i words_of(__m512i x, __m512i y) {
+    /// Int32 lanes of the low halves of x and of those of y above them.
+    CURTA_AVX512_INLINE __m512i words_of(__m512i x, __m512i y) {
   return _mm512_mask_blend_epi16(0xAAAAAAAA, x, _mm512_slli_epi32(y, 16));
 }
 
-CURTA_AVX512_INLINE __m512i turned(__m512i words, __m512i by) {
+CURTA_AVX512_INLINE __m512i rotated(__m512i words, __m512i by) {
   const __m512i sum = _mm512_dpwssd_epi32(_mm512_set1_epi32(1 << 14), words, by);
   return _mm512_srai_epi32(sum, 15);
 }
@@ -30,8 +30,8 @@ CURTA_AVX512_INLINE uint32_t spread_half_split(const int16_t *y, uint32_t n, con
     const __m512i b = _mm512_cvtepi16_epi32(load256(y + 16 * (i + half)));
     const __m512i c = load512(cosine + 16 * i), s = load512(sine + 16 * i);
     const __m512i ab = words_of(a, b);
-    x[i] = turned(ab, words_of(c, _mm512_sub_epi32(_mm512_setzero_si512(), s)));
-    x[i + half] = turned(ab, words_of(s, c));
+    x[i] = rotated(ab, words_of(c, _mm512_sub_epi32(_mm512_setzero_si512(), s)));
+    x[i + half] = rotated(ab, words_of(s, c));
   }
   if (transforms) {
     CURTA_UNROLL for (uint32_t i = 0; i < count; i++) x[i] = hadamard16(x[i]);
@@ -49,17 +49,17 @@ CURTA_AVX512_INLINE uint32_t spread_half_split(const int16_t *y, uint32_t n, con
   return by.most | by.s << 16;
 }
 
-CURTA_AVX512 uint32_t curta_spread_turned__avx512vnni(int16_t *y, uint32_t n, const int32_t *cosine,
-                                                      const int32_t *sine, uint32_t pairs,
-                                                      uint32_t interleaved, uint32_t block,
-                                                      int32_t *wide, int8_t *q) {
+CURTA_AVX512 uint32_t curta_spread_rotated__avx512vnni(int16_t *y, uint32_t n,
+                                                       const int32_t *cosine, const int32_t *sine,
+                                                       uint32_t pairs, uint32_t interleaved,
+                                                       uint32_t block, int32_t *wide, int8_t *q) {
   if (!interleaved && 2 * pairs == n && (block == 0 || block == n)) {
     if (n == 64)
       return spread_half_split(y, 64, cosine, sine, block != 0, q);
     if (n == 128)
       return spread_half_split(y, 128, cosine, sine, block != 0, q);
   }
-  return spread_turned_avx512vnni(y, n, cosine, sine, pairs, interleaved, block, wide, q);
+  return by_steps(y, n, cosine, sine, pairs, interleaved, block, wide, q);
 }
 
 #endif

@@ -1,18 +1,19 @@
-// Heads turned and quantized, by the kernels that a set has for each step.
+// Heads rotated and quantized, by the kernels that a set has for each step.
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef CURTA_TURNED_H
-#define CURTA_TURNED_H
+#ifndef CURTA_ROTATED_H
+#define CURTA_ROTATED_H
 
 #include "../arithmetic.h"
 #include "../kernels.h"
 #include "../rotate/rotate.h"
 
-/// spread_turned of curta_kernels.h by a set's kernels; `rotations` is the set of its rotations.
-#define CURTA_SPREAD_TURNED(rotations, set)                                                        \
-  static uint32_t spread_turned_##set(int16_t *y, uint32_t n, const int32_t *cosine,               \
-                                      const int32_t *sine, uint32_t pairs, uint32_t interleaved,   \
-                                      uint32_t block, int32_t *wide, int8_t *q) {                  \
+/// Defines spread_rotated of curta_kernels.h by a set's kernels; `rotations` is that of its
+/// rotations.
+#define CURTA_SPREAD_ROTATED(function, rotations, set)                                             \
+  uint32_t function(int16_t *y, uint32_t n, const int32_t *cosine, const int32_t *sine,            \
+                    uint32_t pairs, uint32_t interleaved, uint32_t block, int32_t *wide,           \
+                    int8_t *q) {                                                                   \
     for (uint32_t i = 0; i < n; i++)                                                               \
       wide[i] = y[i];                                                                              \
     if (interleaved)                                                                               \
