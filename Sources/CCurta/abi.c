@@ -4,7 +4,7 @@
 #include "curta.h"
 
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(curta_options) == 80, "curta_options");
+_Static_assert(sizeof(curta_options) == 96, "curta_options");
 _Static_assert(sizeof(curta_plan_info) == 104, "curta_plan_info");
 #endif
 _Static_assert(sizeof(curta_sampling) == 28, "curta_sampling");

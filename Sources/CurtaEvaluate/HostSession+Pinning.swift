@@ -11,26 +11,9 @@ extension HostSession {
     guard cpus.count >= plan.threads else {
       throw .request("\(plan.threads) threads need as many CPUs, not \(cpus.count)")
     }
-    var orders = cpus.prefix(Int(plan.threads)).map { PinOrder(cpu: $0, refused: false) }
-    orders.withUnsafeMutableBytes { orders in
-      let task: @convention(c) (UnsafeMutableRawPointer?, UInt32, UInt32) -> Void = {
-        orders, part, _ in
-        let order = orders!.assumingMemoryBound(to: PinOrder.self) + Int(part)
-        order.pointee.refused = curta_pin_thread(order.pointee.cpu) == 0
-      }
-      if let pool {  // part i is thread i's
-        curta_pool_run(UnsafeMutableRawPointer(pool), task, orders.baseAddress, plan.threads)
-      } else {
-        task(orders.baseAddress, 0, 1)
-      }
-    }
-    if let order = orders.first(where: \.refused) {
-      throw .request("this program may not run on CPU \(order.cpu); `taskset -p $$` says on which")
+    for (i, cpu) in cpus.prefix(Int(plan.threads)).enumerated()
+    where curta_pool_pin(pool, UInt32(i), cpu) == 0 {
+      throw .request("this program may not run on CPU \(cpu); `taskset -p $$` says on which")
     }
   }
-}
-
-private struct PinOrder {
-  let cpu: UInt32
-  var refused: Bool
 }

@@ -36,6 +36,8 @@ public struct HostOptions: Sendable, Equatable {
     options.kernels = kernels
     options.zstd = zstdDecoder
     options.parallel = curta_pool_run
+    options.begin = curta_pool_begin
+    options.finish = curta_pool_finish
     options.prefetch = curta_prefetch_mapping
     options.weight_limit = weightLimit
     return options

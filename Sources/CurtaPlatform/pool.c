@@ -1,21 +1,23 @@
-// A small pool of threads on pthreads: static split of parts, asleep when idle.
+// A small pool of threads on pthreads: work split beforehand, nobody waits for who has not begun.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread looks for the next round for some 0.1 ms before it sleeps: an op of a small model takes
-// microseconds, to wake a thread tens of them. On a virtual machine of two processors, two threads
-// that slept at once ran DeiT-S at half of the rate of two that look, SmolLM2 one token at a time
-// at a third, vit-cifar10 at a twelfth, all slower than one thread. While it looks it lets others
-// run: the one that it waits for may have been woken on the same processor. Between steps all
-// sleep.
+// A thread takes the parts of a round that are its own first, those with its number modulo the
+// number of threads, and then those that nobody took: a round never waits for a thread to wake up,
+// and one may decode weights for a while without holding up the rest. What was begun is done by
+// threads that find nothing to do in a round.
 
-#include "curta_platform.h"
+#include "pool.h"
 
-#include <pthread.h>
-#include <sched.h>
+#include "wait.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LOOKS = 4000, LOOKS_ALONE = 500 }; // some 0.1 ms; how many before it lets others run
+typedef struct {
+  curta_task_function task;
+  void *argument;
+  uint32_t parts;
+} job;
 
 typedef struct {
   curta_pool *pool;
@@ -23,67 +25,114 @@ typedef struct {
   pthread_t thread;
 } worker;
 
+enum { SHARES = 64, SHARE_BITS = 8 }; // more parts are shared out by their number modulo SHARES
+
 struct curta_pool {
   pthread_mutex_t lock;
-  pthread_cond_t start;    // a new round, or the end
-  pthread_cond_t finished; // the last worker of a round is done
-  _Atomic uint32_t round;  // counts them, modulo 2^32
-  uint32_t threads;
-  _Atomic uint32_t working; // workers that have not finished this round
+  pthread_cond_t start;    // something new
+  pthread_cond_t finished; // nothing left of a round, or of what was begun
+  _Atomic uint32_t news;   // counts rounds, what was begun, and the end
   _Atomic int stopping;
-  curta_task_function task;
-  void *argument;
-  uint32_t parts;
+  uint32_t threads;
+
+  job round;
+  _Atomic uint64_t current;       // number of the round << SHARE_BITS | how many shares it has
+  _Atomic uint64_t taken[SHARES]; // the last round of which somebody took this share
+  _Atomic uint32_t undone_shares; // of the round
+
+  job begun;
+  _Atomic uint32_t waiting;      // parts of it that nobody took
+  _Atomic uint32_t undone_parts; // of it
+
   worker workers[];
 };
 
-/// Between two looks, the i-th of which was just taken.
-static void pause_a_moment(int i) {
-  if (i >= LOOKS_ALONE && i % 32 == 0) {
-    sched_yield();
+/// Returns when *word is another number than `seen`; `condition` is signalled after it was changed.
+static void wait_for_change(curta_pool *pool, const _Atomic uint32_t *word, uint32_t seen,
+                            pthread_cond_t *condition) {
+  if (changes_soon(word, seen))
     return;
-  }
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__ARM_ARCH_7A__)
-  __asm__ volatile("yield");
-#endif
+  pthread_mutex_lock(&pool->lock);
+  while (atomic_load_explicit(word, memory_order_acquire) == seen)
+    pthread_cond_wait(condition, &pool->lock);
+  pthread_mutex_unlock(&pool->lock);
 }
 
-static int has_news(curta_pool *pool, uint32_t seen) {
-  return atomic_load_explicit(&pool->round, memory_order_acquire) != seen ||
-         atomic_load_explicit(&pool->stopping, memory_order_acquire);
+/// Counts one as done; who does the last one wakes the caller.
+static void count_done(curta_pool *pool, _Atomic uint32_t *left) {
+  if (atomic_fetch_sub_explicit(left, 1, memory_order_acq_rel) != 1)
+    return;
+  pthread_mutex_lock(&pool->lock); // who is about to sleep sees the number or is woken
+  pthread_cond_signal(&pool->finished);
+  pthread_mutex_unlock(&pool->lock);
 }
 
-static int is_finished(curta_pool *pool) {
-  return atomic_load_explicit(&pool->working, memory_order_acquire) == 0;
+/// Returns when all that `left` counts are done.
+static void wait_for_all(curta_pool *pool, const _Atomic uint32_t *left) {
+  for (uint32_t n; (n = atomic_load_explicit(left, memory_order_acquire)) != 0;)
+    wait_for_change(pool, left, n, &pool->finished);
 }
 
-static void run_parts(const curta_pool *pool, uint32_t index) {
-  for (uint32_t part = index; part < pool->parts; part += pool->threads)
-    pool->task(pool->argument, part, pool->parts);
+/// Tells the workers that there is something new.
+static void tell(curta_pool *pool) {
+  pthread_mutex_lock(&pool->lock); // who is about to sleep sees the number or is woken
+  atomic_fetch_add_explicit(&pool->news, 1, memory_order_release);
+  pthread_cond_broadcast(&pool->start);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+/// Runs share `k` of round `number` unless somebody took it; returns whether nobody had.
+static int take_share(curta_pool *pool, uint32_t k, uint64_t number) {
+  uint64_t last = atomic_load_explicit(&pool->taken[k], memory_order_relaxed);
+  if (last >= number ||
+      !atomic_compare_exchange_strong_explicit(&pool->taken[k], &last, number, memory_order_acq_rel,
+                                               memory_order_relaxed))
+    return 0;
+  const job *round = &pool->round;
+  for (uint32_t part = k; part < round->parts; part += SHARES)
+    round->task(round->argument, part, round->parts);
+  count_done(pool, &pool->undone_shares);
+  return 1;
+}
+
+/// Runs what thread `index` can take of the round; returns whether there was anything. A round
+/// stays what it is until all of its shares are done, and none can be taken afterwards.
+static int take_shares(curta_pool *pool, uint32_t index) {
+  const uint64_t current = atomic_load_explicit(&pool->current, memory_order_acquire);
+  const uint64_t number = current >> SHARE_BITS;
+  const uint32_t shares = current & ((1u << SHARE_BITS) - 1);
+  int any = 0;
+  for (uint32_t k = index; k < shares; k += pool->threads)
+    any |= take_share(pool, k, number);
+  for (uint32_t k = 0; k < shares; k++)
+    any |= take_share(pool, k, number);
+  return any;
+}
+
+/// Runs a part of what was begun; returns whether there was one. It stays what it is until all of
+/// its parts are done.
+static int take_begun(curta_pool *pool) {
+  uint32_t waiting = atomic_load_explicit(&pool->waiting, memory_order_acquire);
+  do {
+    if (waiting == 0)
+      return 0;
+  } while (!atomic_compare_exchange_weak_explicit(&pool->waiting, &waiting, waiting - 1,
+                                                  memory_order_acq_rel, memory_order_acquire));
+  const job *begun = &pool->begun;
+  begun->task(begun->argument, begun->parts - waiting, begun->parts);
+  count_done(pool, &pool->undone_parts);
+  return 1;
 }
 
 static void *work(void *argument) {
   worker *self = argument;
   curta_pool *pool = self->pool;
-  for (uint32_t seen = 0;; seen++) {
-    for (int i = 0; i < LOOKS && !has_news(pool, seen); i++)
-      pause_a_moment(i);
-    if (!has_news(pool, seen)) {
-      pthread_mutex_lock(&pool->lock);
-      while (!has_news(pool, seen))
-        pthread_cond_wait(&pool->start, &pool->lock);
-      pthread_mutex_unlock(&pool->lock);
-    }
-    if (pool->stopping)
+  for (;;) {
+    const uint32_t seen = atomic_load_explicit(&pool->news, memory_order_acquire);
+    if (atomic_load_explicit(&pool->stopping, memory_order_acquire))
       return NULL;
-    run_parts(pool, self->index);
-    if (atomic_fetch_sub_explicit(&pool->working, 1, memory_order_acq_rel) == 1) {
-      pthread_mutex_lock(&pool->lock); // the caller looks at `working` and sleeps under it
-      pthread_cond_signal(&pool->finished);
-      pthread_mutex_unlock(&pool->lock);
-    }
+    if (!take_shares(pool, self->index) && !take_begun(pool))
+      wait_for_change(pool, &pool->news, seen, &pool->start);
   }
 }
 
@@ -113,10 +162,8 @@ curta_pool *curta_pool_create(uint32_t threads) {
 void curta_pool_destroy(curta_pool *pool) {
   if (pool == NULL)
     return;
-  pthread_mutex_lock(&pool->lock);
-  pool->stopping = 1;
-  pthread_cond_broadcast(&pool->start);
-  pthread_mutex_unlock(&pool->lock);
+  atomic_store_explicit(&pool->stopping, 1, memory_order_release);
+  tell(pool);
   for (uint32_t i = 1; i < pool->threads; i++)
     pthread_join(pool->workers[i - 1].thread, NULL);
   pthread_cond_destroy(&pool->finished);
@@ -125,23 +172,34 @@ void curta_pool_destroy(curta_pool *pool) {
   free(pool);
 }
 
+pthread_t curta_pool_thread(const curta_pool *pool, uint32_t index) {
+  return pool->workers[index - 1].thread;
+}
+
 void curta_pool_run(void *context, curta_task_function task, void *argument, uint32_t parts) {
   curta_pool *pool = context;
-  pool->task = task;
-  pool->argument = argument;
-  pool->parts = parts;
-  atomic_store_explicit(&pool->working, pool->threads - 1, memory_order_relaxed);
-  pthread_mutex_lock(&pool->lock); // who is about to sleep sees the round before or is woken
-  atomic_fetch_add_explicit(&pool->round, 1, memory_order_release);
-  pthread_cond_broadcast(&pool->start);
-  pthread_mutex_unlock(&pool->lock);
-  run_parts(pool, 0);
-  for (int i = 0; i < LOOKS && !is_finished(pool); i++)
-    pause_a_moment(i);
-  if (is_finished(pool))
-    return;
-  pthread_mutex_lock(&pool->lock);
-  while (!is_finished(pool))
-    pthread_cond_wait(&pool->finished, &pool->lock);
-  pthread_mutex_unlock(&pool->lock);
+  const uint32_t shares = parts < SHARES ? parts : SHARES;
+  const uint64_t last = atomic_load_explicit(&pool->current, memory_order_relaxed);
+  pool->round = (job){task, argument, parts};
+  atomic_store_explicit(&pool->undone_shares, shares, memory_order_relaxed);
+  atomic_store_explicit(&pool->current, ((last >> SHARE_BITS) + 1) << SHARE_BITS | shares,
+                        memory_order_release);
+  tell(pool);
+  take_shares(pool, 0);
+  wait_for_all(pool, &pool->undone_shares);
+}
+
+void curta_pool_begin(void *context, curta_task_function task, void *argument, uint32_t parts) {
+  curta_pool *pool = context;
+  pool->begun = (job){task, argument, parts};
+  atomic_store_explicit(&pool->undone_parts, parts, memory_order_relaxed);
+  atomic_store_explicit(&pool->waiting, parts, memory_order_release);
+  tell(pool);
+}
+
+void curta_pool_finish(void *context) {
+  curta_pool *pool = context;
+  while (take_begun(pool)) {
+  }
+  wait_for_all(pool, &pool->undone_parts);
 }

@@ -61,8 +61,11 @@ public struct Session: @unchecked Sendable {
     state.initialize(
       to: SessionState(
         base: arena, file: file, program: plan.program, sizes: plan.sizes, scratch: plan.scratch,
-        kernels: kernels, options: options, tensors: tensors, descriptors: plan.tensors,
-        weights: plan.weights, group: StreamGroup(),
+        kernels: kernels, options: options, tensors: tensors,
+        tensorsAhead: (arena + Int(plan.weights.tableAhead)).assumingMemoryBound(
+          to: TensorEntry.self),
+        descriptors: plan.tensors, weights: plan.weights, group: StreamGroup(),
+        isDecodingAhead: false, isGroupHigh: false,
         buffers: (arena + Int(plan.bufferTable)).assumingMemoryBound(to: BufferEntry.self),
         states: (arena + Int(plan.stateTable)).assumingMemoryBound(to: StateEntry.self),
         tokenizer: tokenizer, decoder: nil, random: 1, past: 0, outputsMade: 0,
@@ -156,6 +159,8 @@ extension Session {
   func runAll() throws(CurtaError) {
     state.pointee.outputsMade = 0
     state.pointee.rotations = nil
+    state.pointee.isGroupHigh = false
+    defer { finishDecodingAhead() }
     var ready: UInt32 = 0  // ops before it have their weights
     for i in 0..<state.pointee.program.opCount {
       if i == ready { ready = try bringWeights(from: i) }

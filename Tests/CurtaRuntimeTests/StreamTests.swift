@@ -3,6 +3,7 @@
 
 import CCurta
 import CurtaFormat
+import CurtaPlatform
 import CurtaTestSupport
 import Testing
 
@@ -24,6 +25,47 @@ extension FileParts {
     }
     return parts
   }
+}
+
+/// A host whose threads decode ahead, and when they do: as soon as it is begun, when it is waited for,
+/// or meanwhile.
+private final class Ahead {
+  enum Moment: CaseIterable { case first, last, meanwhile }
+
+  var options: curta_options
+  private var begun: (task: curta_task_function, argument: UnsafeMutableRawPointer?, parts: UInt32)?
+  private let pool: OpaquePointer?
+
+  init(_ setup: Setup, _ moment: Moment) {
+    options = setup.options
+    pool = moment == .meanwhile ? curta_pool_create(setup.threads) : nil
+    options.parallel_context = Unmanaged.passUnretained(self).toOpaque()
+    switch moment {
+    case .first:
+      options.begin = { _, task, argument, parts in
+        for part in 0..<parts { task!(argument, part, parts) }
+      }
+      options.finish = { _ in }
+    case .last:
+      options.begin = { context, task, argument, parts in
+        let host = Unmanaged<Ahead>.fromOpaque(context!).takeUnretainedValue()
+        #expect(host.begun == nil)
+        host.begun = (task!, argument, parts)
+      }
+      options.finish = { context in
+        let host = Unmanaged<Ahead>.fromOpaque(context!).takeUnretainedValue()
+        let begun = host.begun.take()!
+        for part in (0..<begun.parts).reversed() { begun.task(begun.argument, part, begun.parts) }
+      }
+    case .meanwhile:
+      options.parallel = curta_pool_run
+      options.begin = curta_pool_begin
+      options.finish = curta_pool_finish
+      options.parallel_context = UnsafeMutableRawPointer(pool)
+    }
+  }
+
+  deinit { curta_pool_destroy(pool) }
 }
 
 @Suite struct StreamTests {
@@ -73,20 +115,72 @@ extension FileParts {
     }
   }
 
-  /// More memory keeps more, up to all; the least is less than half where there are layers enough.
-  @Test func theArenaFollowsTheLimit() throws {
+  @Test(arguments: ValidVector.all)
+  func decodingAheadGivesTheSameLogits(_ vector: ValidVector) throws {
+    for file in try forms(vector.bytes) {
+      for threads: UInt32 in 2...3 {
+        for moment in Ahead.Moment.allCases {
+          var setup = Setup(chunk: 3, outputs: 3, threads: threads)
+          for limit in try limits(file, setup) {
+            setup.weightLimit = limit
+            let host = Ahead(setup, moment)
+            let session = try TestSession(file, options: host.options)
+            let logits = try session.run(vector.tokens, pieces: [3])
+            #expect(hash(logits) == vector.logitsHash, "\(setup) \(moment)")
+            #expect(session.arena.canariesAreWhole && file.canariesAreWhole)
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ImageVector.all)
+  func decodingAheadGivesTheSameRows(_ vector: ImageVector) throws {
+    for file in try forms(vector.bytes) {
+      for moment in Ahead.Moment.allCases {
+        let host = Ahead(Setup(outputs: 2, threads: 2, weightLimit: 1), moment)
+        let session = try TestSession(file, options: host.options)
+        let images = vector.images(channels: Int(try session.image.channels))
+        #expect(hash(try session.run(images, batch: 2)) == vector.rowsHash, "\(moment)")
+        #expect(session.arena.canariesAreWhole && file.canariesAreWhole)
+      }
+    }
+  }
+
+  /// One without the other is refused.
+  @Test func beginningNeedsFinishing() throws {
+    let file = GuardedBytes(try #require(ValidVector.all.first).bytes)
+    var options = Setup(threads: 2, weightLimit: 1).options
+    options.begin = curta_pool_begin
+    #expect(throws: StatusError(Status.badArgument.rawValue)) { try plan(file, options) }
+    options.begin = nil
+    options.finish = curta_pool_finish
+    #expect(throws: StatusError(Status.badArgument.rawValue)) { try plan(file, options) }
+  }
+
+  /// More memory keeps more, up to all, which takes no staging; the least is less than half where
+  /// there are layers enough.
+  @Test(arguments: [1, 2] as [UInt32]) func theArenaFollowsTheLimit(_ threads: UInt32) throws {
     var smallest = 1.0
     for vector in ValidVector.all {
       let file = try forms(vector.bytes)[1]
-      let whole = try plan(file, Setup()).weight_bytes
-      var last: UInt64 = 0
-      for limit in stride(from: UInt64(1), to: 2 * whole, by: Int(whole / 9 + 1)) {
-        let taken = try plan(file, Setup(weightLimit: limit)).weight_bytes
-        #expect(taken >= last, "\(vector) \(limit)")
-        last = taken
-        if limit == 1 { smallest = min(smallest, Double(taken) / Double(whole)) }
+      /// Bytes of weights and all others.
+      func taken(_ limit: UInt64) throws -> (weights: UInt64, all: UInt64) {
+        let setup = Setup(threads: threads, weightLimit: limit)
+        let host = threads > 1 ? Ahead(setup, .first) : nil
+        let info = try plan(file, host?.options ?? setup.options)
+        return (info.weight_bytes, info.arena_bytes)
       }
-      #expect(try plan(file, Setup(weightLimit: 2 * whole + (1 << 20))).weight_bytes == whole)
+      let whole = try taken(0)
+      var last: UInt64 = 0
+      for limit in stride(from: UInt64(1), to: 2 * whole.weights, by: Int(whole.weights / 9 + 1)) {
+        let taken = try taken(limit).weights
+        #expect(taken >= last || taken == whole.weights, "\(vector) \(limit)")
+        last = taken
+        if limit == 1 { smallest = min(smallest, Double(taken) / Double(whole.weights)) }
+      }
+      #expect(try taken(2 * whole.weights + (1 << 20)).weights == whole.weights)
+      #expect(try taken(1 << 40).all == whole.all)
     }
     #expect(smallest < 0.5)
   }
@@ -115,10 +209,14 @@ extension FileParts {
   @Test func aDecoderMayFailInAStep() throws {
     let vector = try #require(ValidVector.all.first { $0.name == "tiny.curta" })
     let file = try forms(vector.bytes)[1]
-    for threads: UInt32 in [1, 2] {
+    for (threads, moment) in [(1, nil), (2, nil), (2, .first), (2, .last)]
+      as [(UInt32, Ahead.Moment?)]
+    {
       var left: Int32 = .max
       try withUnsafeMutablePointer(to: &left) { left in
-        var options = Setup(threads: threads, runner: .backward, weightLimit: 1).options
+        let setup = Setup(threads: threads, runner: .backward, weightLimit: 1)
+        let host = moment.map { Ahead(setup, $0) }
+        var options = host?.options ?? setup.options
         options.zstd_context = UnsafeMutableRawPointer(left)
         options.zstd = { context, source, sourceSize, target, targetSize in
           let left = context!.assumingMemoryBound(to: Int32.self)
@@ -140,6 +238,7 @@ extension FileParts {
           #expect(session.logits(0) == whole.logits(0))
         }
         #expect(session.arena.canariesAreWhole)
+        withExtendedLifetime(host) {}
       }
     }
   }

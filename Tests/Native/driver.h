@@ -71,6 +71,8 @@ static inline curta_options driver_options(uint32_t chunk, uint32_t outputs, uin
 #endif
   if (threads > 1) {
     options.parallel = curta_pool_run;
+    options.begin = curta_pool_begin;
+    options.finish = curta_pool_finish;
     options.parallel_context = curta_pool_create(threads);
     if (options.parallel_context == NULL) {
       fprintf(stderr, "error: no threads\n");

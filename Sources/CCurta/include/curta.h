@@ -93,6 +93,15 @@ typedef void (*curta_task_function)(void *argument, uint32_t part, uint32_t part
 typedef void (*curta_parallel_function)(void *context, curta_task_function task, void *argument,
                                         uint32_t parts);
 
+/// Begins `task(argument, part, parts)` for every part, each once, on threads that are not needed
+/// by `parallel`, and returns at once. `curta_pool_begin` of curta_platform.h is one.
+typedef void (*curta_begin_function)(void *context, curta_task_function task, void *argument,
+                                     uint32_t parts);
+
+/// Returns when all parts of what was begun last are done, those that nobody took by the caller.
+/// `curta_pool_finish` of curta_platform.h is one.
+typedef void (*curta_finish_function)(void *context);
+
 /// Says that these bytes of the file will be read soon. `curta_prefetch_mapping` of
 /// curta_platform.h is one.
 typedef void (*curta_prefetch_function)(void *context, const void *bytes, size_t size);
@@ -104,7 +113,7 @@ typedef struct curta_options {
   uint32_t context;     // positions, prompt and answer together; default: the file's
   uint32_t chunk;       // most tokens in a step; default: 128, or context if less
   uint32_t outputs;     // most rows of logits, or images, in a step; default: 1
-  uint32_t threads;     // parts that work is split into; default: 1; above 1 needs `parallel`
+  uint32_t threads;     // that share the work; default: 1; above 1 needs `parallel`
   uint32_t kernels;     // 1 + index of an instruction set (1: scalar); default: the fastest
   curta_parallel_function parallel; // called by curta_session_init and by steps
   void *parallel_context;
@@ -115,6 +124,8 @@ typedef struct curta_options {
                          // all threads. A limit below what runs counts as the least; default: none
   curta_prefetch_function prefetch; // called by steps for weights beyond the limit; may be NULL
   void *prefetch_context;
+  curta_begin_function begin;   // with both, and several threads, weights beyond the limit are
+  curta_finish_function finish; // decoded while the ops before theirs run; with parallel_context
 } curta_options;
 
 /// What a session takes, in bytes; the parts add up to `arena_bytes`. Of a model of images

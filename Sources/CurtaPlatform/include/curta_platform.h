@@ -23,6 +23,12 @@ CURTA_API void curta_pool_destroy(curta_pool *pool);
 /// taken in turn. Used by one caller at a time.
 CURTA_API void curta_pool_run(void *pool, curta_task_function task, void *argument, uint32_t parts);
 
+/// A `curta_begin_function` and a `curta_finish_function`; `pool` is the context. What was begun is
+/// done by threads that find nothing to do in curta_pool_run. Of the same caller.
+CURTA_API void curta_pool_begin(void *pool, curta_task_function task, void *argument,
+                                uint32_t parts);
+CURTA_API void curta_pool_finish(void *pool);
+
 /// A `curta_prefetch_function` for a file that is mapped (mmap): the system reads it while the
 /// processor computes, and where memory is short gives it up first. The context is not looked at.
 CURTA_API void curta_prefetch_mapping(void *context, const void *bytes, size_t size);

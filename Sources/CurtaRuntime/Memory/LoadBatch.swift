@@ -3,6 +3,7 @@
 
 import CCurta
 import CurtaFormat
+import CurtaKernels
 
 /// Up to 64 tensors and their places, one after the other.
 struct LoadBatch {
@@ -18,10 +19,14 @@ struct LoadBatch {
   private var places = InlineArray<64, UInt64>(repeating: 0)
   /// How much there is to do for each, in units of 64 bytes.
   private var works = InlineArray<64, UInt32>(repeating: 0)
-  /// The thread that brings each, or `failed`.
-  private var owners = InlineArray<64, UInt8>(repeating: 0)
 
-  private static let failed: UInt8 = 255
+  // While it is brought
+  private var job: LoadJob?
+  /// Those with most to do first.
+  private var order = InlineArray<64, UInt8>(repeating: 0)
+  /// How many of them some thread has taken.
+  private var taken: UInt32 = 0
+  private var failed = InlineArray<64, Bool>(repeating: false)
 
   init() {}
 
@@ -58,86 +63,92 @@ struct LoadBatch {
     staging = max(staging, needs.staging)
     count += 1
   }
+}
 
-  /// Gives each tensor to a thread: the largest first, to who has least.
-  private mutating func share(_ threads: Int) {
-    var loads = InlineArray<64, UInt64>(repeating: 0)
-    var left = count == 64 ? UInt64.max : (1 &<< UInt64(count)) &- 1
-    while left != 0 {
-      var largest = left.trailingZeroBitCount
-      for k in largest..<count where left & (1 &<< UInt64(k)) != 0 && works[k] > works[largest] {
-        largest = k
+/// Where a batch is brought, and with what.
+struct LoadJob {
+  var loader: Loader
+  let all: TensorTable
+  /// Of the batch, from the start of the loader's arena.
+  let start: UInt64
+  /// Bytes of staging there are.
+  let room: UInt64
+  /// Whose entries are filled.
+  let table: UnsafeMutablePointer<TensorEntry>
+}
+
+extension LoadBatch {
+  /// Brings all tensors, by as many threads of the loader as there is staging for. Throws what the
+  /// first tensor that is wrong throws, whatever the threads.
+  mutating func load(_ job: LoadJob) throws(CurtaError) {
+    let parts = prepare(job)
+    let options = job.loader.options
+    withUnsafeMutablePointer(to: &self) {
+      if parts > 1, let parallel = options.parallel {
+        parallel(options.parallel_context, LoadBatch.part, UnsafeMutableRawPointer($0), parts)
+      } else {
+        LoadBatch.part($0, 0, 1)
       }
-      var least = 0
-      for thread in 1..<threads where loads[thread] < loads[least] { least = thread }
-      loads[least] += UInt64(works[largest]) + 1
-      owners[largest] = UInt8(truncatingIfNeeded: least)
-      left &= ~(1 &<< UInt64(largest))
+    }
+    try settle()
+  }
+
+  /// Begins what `load` does, while other work goes on. The batch stays where it is until then.
+  static func begin(_ batch: UnsafeMutablePointer<LoadBatch>, _ job: LoadJob) {
+    let parts = batch.pointee.prepare(job)
+    batch.pointee.job?.loader.threads = 1  // the others compute
+    let options = job.loader.options
+    options.begin?(
+      options.parallel_context, LoadBatch.part, UnsafeMutableRawPointer(batch), parts)
+  }
+
+  /// Makes ready; returns how many threads may take part.
+  private mutating func prepare(_ job: LoadJob) -> UInt32 {
+    let able = staging > 0 ? job.room / staging : UInt64.max
+    let parts = UInt32(clamping: min(able, UInt64(min(job.loader.threads, UInt32(count)))))
+    self.job = job
+    if parts > 1 { self.job?.loader.threads = 1 }
+    taken = 0
+    for k in 0..<count {
+      failed[k] = false
+      var place = k
+      while place > 0, works[Int(order[place - 1])] < works[k] {
+        order[place] = order[place - 1]
+        place -= 1
+      }
+      order[place] = UInt8(truncatingIfNeeded: k)
+    }
+    return max(1, parts)
+  }
+
+  /// One thread's part: the next tensor that nobody took, until there is none.
+  private static let part: curta_task_function = { batch, part, _ in
+    guard let batch = batch?.assumingMemoryBound(to: LoadBatch.self),
+      var loader = batch.pointee.job?.loader
+    else { return }
+    loader.staging += Int(part) * Int(batch.pointee.staging)
+    while true {
+      let next = Int(curta_take(&batch.pointee.taken))
+      guard next < batch.pointee.count else { return }
+      let k = Int(batch.pointee.order[next])
+      do throws(CurtaError) { try batch.pointee.bring(k, loader) } catch {
+        batch.pointee.failed[k] = true
+      }
     }
   }
 
-  /// Brings all of them to `start` of the loader's arena and fills their entries of `table`.
-  ///
-  /// There are `room` bytes of staging: with enough for several of the loader's threads, these
-  /// share the tensors. Throws what the first tensor that is wrong throws, whatever the threads.
-  mutating func load(
-    _ loader: Loader, _ all: TensorTable, at start: UInt64, room: UInt64,
-    to table: UnsafeMutablePointer<TensorEntry>
-  ) throws(CurtaError) {
+  /// Brings one tensor and fills its entry.
+  private func bring(_ k: Int, _ loader: Loader) throws(CurtaError) {
+    guard let job else { return }
     var loader = loader
-    let start = try CheckedSize(start)
-    let able = staging > 0 ? room / staging : UInt64.max
-    let parts = UInt32(clamping: min(able, UInt64(min(loader.threads, UInt32(count)))))
-    guard parts > 1, let parallel = loader.options.parallel else {
-      for k in 0..<count {
-        loader.next.end = try start.plus(places[k])
-        (table + Int(tensors[k])).initialize(to: try loader.tensor(all[tensors[k]]))
-      }
-      return
-    }
-    share(Int(parts))
-    let context = loader.options.parallel_context
-    withUnsafeMutablePointer(to: &self) { batch in
-      var job = BatchJob(
-        batch: batch, loader: loader, all: all, start: start, table: table)
-      job.loader.threads = 1
-      withUnsafeMutablePointer(to: &job) {
-        parallel(
-          context,
-          { argument, part, _ in
-            guard let argument else { return }
-            argument.assumingMemoryBound(to: BatchJob.self).pointee.part(Int(part))
-          }, UnsafeMutableRawPointer($0), parts)
-      }
-    }
-    for k in 0..<count where owners[k] == LoadBatch.failed {
-      loader.next.end = try start.plus(places[k])
-      (table + Int(tensors[k])).initialize(to: try loader.tensor(all[tensors[k]]))
-    }
+    loader.next.end = try CheckedSize(job.start).plus(places[k])
+    (job.table + Int(tensors[k])).initialize(to: try loader.tensor(job.all[tensors[k]]))
   }
 
-  /// What the threads are told.
-  private struct BatchJob {
-    let batch: UnsafeMutablePointer<LoadBatch>
-    var loader: Loader
-    let all: TensorTable
-    let start: CheckedSize
-    let table: UnsafeMutablePointer<TensorEntry>
-
-    /// Brings the tensors of thread `part`.
-    func part(_ part: Int) {
-      var loader = loader
-      loader.staging += part * Int(batch.pointee.staging)
-      for k in 0..<batch.pointee.count where batch.pointee.owners[k] == part {
-        let tensor = batch.pointee.tensors[k]
-        do throws(CurtaError) {
-          loader.next.end = try start.plus(batch.pointee.places[k])
-          (table + Int(tensor)).initialize(to: try loader.tensor(all[tensor]))
-        } catch {
-          batch.pointee.owners[k] = LoadBatch.failed
-        }
-      }
-    }
+  /// When all threads are done: throws what the first tensor that is wrong throws.
+  mutating func settle() throws(CurtaError) {
+    guard let job else { return }
+    for k in 0..<count where failed[k] { try bring(k, job.loader) }
   }
 }
 
@@ -166,7 +177,9 @@ extension Loader {
 
     func load(_ batch: inout LoadBatch, _ start: UInt64) throws(CurtaError) {
       try batch.load(
-        self, plan.tensors, at: start, room: plan.total - plan.slots, to: table)
+        LoadJob(
+          loader: self, all: plan.tensors, start: start, room: plan.total - plan.slots,
+          table: table))
     }
   }
 }

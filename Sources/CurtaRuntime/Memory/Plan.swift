@@ -17,6 +17,8 @@ struct SessionSizes {
   let threads: UInt32
   /// Most rows of patches in a step; 0 for tokens.
   let patches: UInt32
+  /// Whether threads can decode weights while others compute.
+  let mayDecodeAhead: Bool
 
   static let defaultChunk: UInt32 = 128
 
@@ -35,10 +37,15 @@ struct SessionSizes {
       patches = 0
     }
     threads = options.threads == 0 ? 1 : options.threads
-    guard threads <= 256, threads == 1 || options.parallel != nil else {
-      throw CurtaError(.badArgument)
-    }
+    guard threads <= 256, threads == 1 || options.parallel != nil,
+      (options.begin == nil) == (options.finish == nil)
+    else { throw CurtaError(.badArgument) }
+    mayDecodeAhead = threads > 1 && options.begin != nil
   }
+
+  /// Parts that the work of an op is split into: more while some threads decode, so that one that
+  /// comes back finds parts that nobody took.
+  func parts(whileDecoding: Bool) -> UInt32 { whileDecoding ? 2 * threads : threads }
 
   /// Most rows of tokens in a step.
   var tokens: UInt32 { chunk == 0 ? outputs * context : chunk }
@@ -156,7 +163,9 @@ struct Plan {
       _ = try layout.take(rows, MemoryLayout<curta_scale>.stride)
     }
     statesEnd = layout.end.value
-    scratch = try ScratchLayout(program, tensors, sizes, idle: slots, &layout)
+    scratch = try ScratchLayout(
+      program, tensors, sizes, parts: sizes.parts(whileDecoding: weights.decodesAhead), idle: slots,
+      &layout)
     // Staging reuses what is idle while the file is being loaded.
     let working = layout.end.value - slots
     if weights.staging > working { _ = try layout.take(weights.staging - working, 1) }

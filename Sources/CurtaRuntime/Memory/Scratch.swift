@@ -46,7 +46,7 @@ struct ScratchLayout {
   let end: UInt64
 
   init(
-    _ program: Program, _ tensors: TensorTable, _ sizes: SessionSizes, idle: UInt64,
+    _ program: Program, _ tensors: TensorTable, _ sizes: SessionSizes, parts: UInt32, idle: UInt64,
     _ layout: inout ArenaLayout
   ) throws(CurtaError) {
     var width: UInt64 = 0
@@ -106,7 +106,7 @@ struct ScratchLayout {
     if others < needed { _ = try part.take(needed - others, 1) }
     threadSize = part.end.value
 
-    threads = try layout.take(UInt64(sizes.threads) * threadSize, 1)
+    threads = try layout.take(UInt64(parts) * threadSize, 1)
     attendValues = try layout.take(UInt64(sizes.tokens) * attendWidth, 4)
     attendExponents = try layout.take(UInt64(sizes.tokens) * attendHeads, 4)
     rotations = try layout.take(UInt64(max(sizes.tokens, sizes.patches)) * pairs, 8)

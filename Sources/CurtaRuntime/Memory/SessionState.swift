@@ -57,11 +57,17 @@ struct SessionState {
   var scratch: ScratchLayout
   var kernels: UnsafePointer<curta_kernels>
   var options: curta_options
-  /// Of streamed tensors only those of `group` are there.
+  /// Of streamed tensors only those of the ops that run are there.
   var tensors: UnsafeMutablePointer<TensorEntry>
+  /// Entries of tensors that are decoded ahead.
+  var tensorsAhead: UnsafeMutablePointer<TensorEntry>
   var descriptors: TensorTable
   var weights: WeightPlan
+  /// Brought last, or being decoded ahead.
   var group: StreamGroup
+  var isDecodingAhead: Bool
+  /// Whether it lies at the end of the window, not at its start.
+  var isGroupHigh: Bool
   var buffers: UnsafeMutablePointer<BufferEntry>
   var states: UnsafeMutablePointer<StateEntry>
   var tokenizer: Tokenizer?

@@ -1,10 +1,9 @@
 // Weights that steps bring anew, a group of ops at a time.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decoding takes all threads, as products do: with both at once each would have half of them, and
-// two groups would be in memory. What goes on while a group computes is the reading of the next.
-// Both at once could gain what is idle: of two threads with 1.1 billion weights in zstd, 5 % in a
-// prompt of 512 tokens, 10 of 128, 18 one token at a time.
+// With several threads the next group is decoded while one computes, by threads that have no part
+// in computing, at the other end of the window; who computes helps when it comes to that group.
+// With one thread both go on in turns; either way the file is read ahead of them.
 
 import CCurta
 import CurtaFormat
@@ -51,37 +50,75 @@ extension Session {
   /// they do not serve. Throws `badFrame` when a section is not decoded as it was at the start.
   func bringWeights(from first: UInt32) throws(CurtaError) -> UInt32 {
     let weights = state.pointee.weights
-    let file = state.pointee.file
-    let all = state.pointee.descriptors
     let program = state.pointee.program
-    let options = state.pointee.options
-    guard weights.kept < all.count else { return program.opCount }
+    guard weights.kept < state.pointee.descriptors.count else { return program.opCount }
 
-    try state.pointee.group.fill(
-      from: first, kept: weights.kept, most: weights.group, program, all, file)
-    let end = state.pointee.group.end
-    let base = state.pointee.base
-    let loader = Loader(
-      file: file, base: base, staging: base + Int(weights.stepStaging), options: options,
-      threads: state.pointee.sizes.threads, next: ArenaLayout())
-    try state.pointee.group.batch.load(
-      loader, all, at: weights.window, room: weights.stepStagingSize, to: state.pointee.tensors)
-    if options.prefetch != nil {
-      var ahead = StreamGroup()
-      try ahead.fill(
-        from: end < program.opCount ? end : 0, kept: weights.kept, most: weights.group, program,
-        all, file)
-      try prefetch(ahead.batch)
+    if state.pointee.isDecodingAhead {
+      finishDecodingAhead()
+      try state.pointee.group.batch.settle()
+      for k in 0..<state.pointee.group.batch.count {
+        let tensor = Int(state.pointee.group.batch[k])
+        state.pointee.tensors[tensor] = state.pointee.tensorsAhead[tensor]
+      }
+    } else {
+      try fillGroup(from: first)
+      try state.pointee.group.batch.load(groupJob(to: state.pointee.tensors))
     }
+    let end = state.pointee.group.end
+    if weights.decodesAhead, end < program.opCount {
+      state.pointee.isGroupHigh.toggle()
+      try fillGroup(from: end)
+      withUnsafeMutablePointer(to: &state.pointee.group.batch) {
+        LoadBatch.begin($0, groupJob(to: state.pointee.tensorsAhead))
+      }
+      state.pointee.isDecodingAhead = true
+    }
+    try prefetch(from: state.pointee.group.end)
     return end
   }
 
-  /// Tells the host that the tensors of a batch will be read soon.
-  private func prefetch(_ batch: LoadBatch) throws(CurtaError) {
+  /// Waits until nothing is decoded ahead any more.
+  func finishDecodingAhead() {
+    guard state.pointee.isDecodingAhead else { return }
+    let options = state.pointee.options
+    options.finish?(options.parallel_context)
+    state.pointee.isDecodingAhead = false
+  }
+
+  private func fillGroup(from first: UInt32) throws(CurtaError) {
+    let weights = state.pointee.weights
+    try state.pointee.group.fill(
+      from: first, kept: weights.kept, most: weights.group, state.pointee.program,
+      state.pointee.descriptors, state.pointee.file)
+  }
+
+  /// The group to its end of the window, its entries to `table`.
+  private func groupJob(to table: UnsafeMutablePointer<TensorEntry>) -> LoadJob {
+    let weights = state.pointee.weights
+    let base = state.pointee.base
+    let loader = Loader(
+      file: state.pointee.file, base: base, staging: base + Int(weights.stepStaging),
+      options: state.pointee.options, threads: state.pointee.sizes.threads, next: ArenaLayout())
+    return LoadJob(
+      loader: loader, all: state.pointee.descriptors,
+      start: state.pointee.isGroupHigh
+        ? weights.windowEnd - state.pointee.group.batch.size : weights.window,
+      room: weights.stepStagingSize, table: table)
+  }
+
+  /// Tells the host that the weights of the group that begins with op `end` will be read soon, after
+  /// the last op those of the first.
+  private func prefetch(from end: UInt32) throws(CurtaError) {
     guard let prefetch = state.pointee.options.prefetch else { return }
+    let weights = state.pointee.weights
     let file = state.pointee.file
-    for k in 0..<batch.count {
-      let tensor = try state.pointee.descriptors[batch[k]]
+    let program = state.pointee.program
+    var next = StreamGroup()
+    try next.fill(
+      from: end < program.opCount ? end : 0, kept: weights.kept, most: weights.group, program,
+      state.pointee.descriptors, file)
+    for k in 0..<next.batch.count {
+      let tensor = try state.pointee.descriptors[next.batch[k]]
       // Its sections follow each other.
       let first = try file.data(tensor.data)
       let last = try file.data(tensor.data + tensor.dataCount - 1)

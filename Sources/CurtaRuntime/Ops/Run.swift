@@ -76,7 +76,8 @@ extension Session {
         guard let argument else { return }
         Session(argument.assumingMemoryBound(to: SessionState.self))
           .part(Int(part), of: Int(parts))
-      }, UnsafeMutableRawPointer(state), threads)
+      }, UnsafeMutableRawPointer(state),
+      state.pointee.sizes.parts(whileDecoding: state.pointee.isDecodingAhead))
   }
 
   func part(_ part: Int, of parts: Int) {
