@@ -28,8 +28,7 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
       expected = lastRow(session, info, 0)
     }
     // One by one on the fastest, with weights that each step brings anew: the same bits.
-    var least = smallOptions(chunk: 1, kernels: 0)
-    least.weight_limit = 1
+    let least = leastMemory(smallOptions(chunk: 1, kernels: 0), decodingAhead: size % 2 == 0)
     _ = withSession(file, size, least, fill: 0x5A) { session, info in
       for token in tokens {
         var id = token
@@ -52,12 +51,26 @@ public func fuzzLoad(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
   return 0
 }
 
+/// The same with weights that each step brings anew: in turns, or ahead of the ops that read them.
+private func leastMemory(_ options: curta_options, decodingAhead: Bool) -> curta_options {
+  var options = options
+  options.weight_limit = 1
+  guard decodingAhead else { return options }
+  options.threads = 2
+  options.parallel = { _, task, argument, parts in
+    for part in 0..<parts { task!(argument, part, parts) }
+  }
+  options.begin = options.parallel
+  options.finish = { _ in }
+  return options
+}
+
 /// A black image on scalar kernels, and on the fastest with weights brought anew: the same bits.
 private func runImage(_ file: UnsafeMutableRawPointer, _ size: Int) {
   var expected: [Int32] = []
   for kernels: UInt32 in [1, 0] {
     var options = smallOptions(chunk: 1, kernels: kernels)
-    options.weight_limit = UInt64(1 - kernels)
+    if kernels == 0 { options = leastMemory(options, decodingAhead: size % 2 == 0) }
     _ = withSession(file, size, options, fill: 0xA5) {
       session, info in
       guard curta_step_images(session, 1) == 0 else { fatalError("step") }
