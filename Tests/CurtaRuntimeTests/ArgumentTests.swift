@@ -83,9 +83,11 @@ import Testing
       options.struct_size = size
       return curta_plan(file.base, file.count, &options, &info) == 0 ? info.context : nil
     }
-    #expect(context(80) == 5 && context(56) == 5 && context(48) == 5 && context(8) == 5)
+    #expect(
+      context(96) == 5 && context(80) == 5 && context(56) == 5 && context(48) == 5
+        && context(8) == 5)
     // Too small, larger than the struct, or with an end inside a pointer.
-    for wrong: UInt32 in [0, 1, 4, 7, 26, 28, 30, 52, 57, 76, 88, 1 << 31, UInt32.max] {
+    for wrong: UInt32 in [0, 1, 4, 7, 26, 28, 30, 52, 57, 76, 92, 104, 1 << 31, UInt32.max] {
       #expect(context(wrong) == nil, "\(wrong)")
     }
   }
