@@ -35,6 +35,19 @@ static inline __attribute__((always_inline)) int8x16x2_t unpacked(const uint8_t 
   return halves;
 }
 
+/// The same of packed codes of 6 bits.
+static inline __attribute__((always_inline)) int8x16x2_t unpacked_sixes(const uint8_t *block) {
+  const uint8x16_t four = vld1q_u8(block), mask = vdupq_n_u8(63);
+  const uint8x8_t fields = vld1_u8(block + 16);
+  const uint8x16_t two = vcombine_u8(fields, vshr_n_u8(fields, 2));
+  const uint8x16_t low = vandq_u8(vsliq_n_u8(four, two, 4), mask);
+  const uint8x16_t high = vandq_u8(vsliq_n_u8(vshrq_n_u8(four, 4), vshrq_n_u8(two, 4), 4), mask);
+  const int8x16_t bias = vdupq_n_s8(32);
+  const int8x16x2_t halves = {{vsubq_s8(vreinterpretq_s8_u8(low), bias),
+                               vsubq_s8(vreinterpretq_s8_u8(high), bias)}};
+  return halves;
+}
+
 /// SRSHL's count for rescale(., s).
 static inline int32_t rescale_count(int32_t s) { return s < -14 ? 14 : s > 62 ? -62 : -s; }
 

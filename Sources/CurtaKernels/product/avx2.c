@@ -12,7 +12,7 @@
 //   4064 * 255 * 8 = 265 297 920 < 2^29. The lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 *
 //   4096 < 2^31; without scales the lanes' sum is at most 15 * 127 * 4096, and they begin at 8 *
 //   127 * 4096 at most.
-// small: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 < 2^15. A
+// small, sixes: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 < 2^15. A
 //   block adds abs <= 2 * 16002 * 255 to a lane, a chunk of 64 blocks 522 305 280 < 2^31. The
 //   correction, 32 * sum of s * (sum of q), is in a lane at most 24 blocks * 4064 * 255 * 32 <
 //   2^30. The lanes' sum is sum of s * c * q, abs <= 32 * 127 * 255 * 2048 = 2 122 383 360 < 2^31,
@@ -85,18 +85,36 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   }
 }
 
+/// A block of packed codes of 6 bits as code + 32.
+CURTA_AVX2_INLINE __m256i sixes_of(const uint8_t *block) {
+  const __m256i down = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
+  const __m256i fields = _mm256_setr_epi64x(0, 2, 4, 6);
+  const __m256i four = _mm256_srlv_epi32(_mm256_broadcastsi128_si256(load128(block)), down);
+  int64_t both;
+  __builtin_memcpy(&both, block + 16, 8);
+  const __m256i two = _mm256_srlv_epi64(_mm256_set1_epi64x(both), fields);
+  return _mm256_or_si256(_mm256_and_si256(four, _mm256_set1_epi8(15)),
+                         _mm256_slli_epi16(_mm256_and_si256(two, _mm256_set1_epi8(3)), 4));
+}
+
+/// Block i of a row as code + 32.
+CURTA_AVX2_INLINE __m256i block_of(int kind, const uint8_t *row, size_t i) {
+  return kind == CURTA_WEIGHT_SIXES
+             ? sixes_of(row + i * 24)
+             : _mm256_add_epi8(load256(row + i * 32), _mm256_set1_epi8(SMALL_BIAS));
+}
+
 /// Adds scale * u * q of one or two blocks of a group, blocks i and i + 1 of the row.
-CURTA_AVX2_INLINE void small_step(const uint8_t *const *row, const int8_t *const *q,
+CURTA_AVX2_INLINE void small_step(int kind, const uint8_t *const *row, const int8_t *const *q,
                                   const uint16_t *places, size_t i, int two, const __m256i *scale,
                                   uint32_t rows, uint32_t tokens, __m256i *lanes) {
-  const __m256i bias = _mm256_set1_epi8(SMALL_BIAS);
   const size_t first = (places ? places[i] : i) * 32;
   const size_t second = two ? (places ? places[i + 1] : i + 1) * 32 : 0;
   __m256i u[2], v[2];
   EACH_ROW {
-    u[r] = _mm256_add_epi8(load256(row[r] + i * 32), bias);
+    u[r] = block_of(kind, row[r], i);
     if (two)
-      v[r] = _mm256_add_epi8(load256(row[r] + i * 32 + 32), bias);
+      v[r] = block_of(kind, row[r], i + 1);
   }
   EACH_TOKEN EACH_ROW {
     __m256i step = _mm256_maddubs_epi16(u[r], load256(q[t] + first));
@@ -108,24 +126,26 @@ CURTA_AVX2_INLINE void small_step(const uint8_t *const *row, const int8_t *const
 }
 
 /// Adds scale * u * q of the blocks [b, b + count) of one group.
-CURTA_AVX2_INLINE void small_span(const uint8_t *const *row, const int8_t *const *q,
+CURTA_AVX2_INLINE void small_span(int kind, const uint8_t *const *row, const int8_t *const *q,
                                   const uint16_t *places, size_t b, uint32_t count,
                                   const __m256i *scale, uint32_t rows, uint32_t tokens,
                                   __m256i *lanes) {
   const size_t end = b + count;
   for (; b + 2 <= end; b += 2)
-    small_step(row, q, places, b, 1, scale, rows, tokens, lanes);
+    small_step(kind, row, q, places, b, 1, scale, rows, tokens, lanes);
   if (b < end)
-    small_step(row, q, places, b, 0, scale, rows, tokens, lanes);
+    small_step(kind, row, q, places, b, 0, scale, rows, tokens, lanes);
 }
 
 /// The span of a kind; `kind`, `rows` and `tokens` are constants.
 CURTA_AVX2_INLINE void span(int kind, const uint8_t *const *row, const int8_t *const *q,
                             const uint16_t *places, size_t b, uint32_t count, const __m256i *scale,
                             uint32_t rows, uint32_t tokens, __m256i *lanes) {
-  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span
-   : kind == CURTA_WEIGHT_SMALL ? small_span
-                                : byte_span)(row, q, places, b, count, scale, rows, tokens, lanes);
+  if (kind == CURTA_WEIGHT_SMALL || kind == CURTA_WEIGHT_SIXES)
+    small_span(kind, row, q, places, b, count, scale, rows, tokens, lanes);
+  else
+    (kind == CURTA_WEIGHT_NIBBLES ? nibble_span : byte_span)(row, q, places, b, count, scale, rows,
+                                                             tokens, lanes);
 }
 
 /// A group scale in all int16 lanes.
@@ -143,19 +163,40 @@ CURTA_AVX2_INLINE void turn_blocks(const int8_t *q, uint32_t blocks, int8_t *tur
   }
 }
 
+/// Two blocks of packed codes of 6 bits as code + 32: their first halves, then their second ones.
+CURTA_AVX2_INLINE void two_sixes(const uint8_t *row, __m256i *u) {
+  const __m256i up = _mm256_setr_epi64x(4, 2, 4, 2), down = _mm256_setr_epi64x(0, 2, 0, 2);
+  const __m256i nibble = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(0x30);
+  const __m256i four =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(load128(row)), load128(row + 24), 1);
+  const __m256i two = _mm256_permute4x64_epi64(load256(row + 16), 0xF0);
+  u[0] = _mm256_or_si256(_mm256_and_si256(four, nibble),
+                         _mm256_and_si256(_mm256_sllv_epi64(two, up), upper));
+  u[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(four, 4), nibble),
+                         _mm256_and_si256(_mm256_srlv_epi64(two, down), upper));
+}
+
 /// Adds scale * u * q of four blocks of a row, for one token; `step` as of a tile, not 0.
-CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const int8_t *turned,
-                                      const uint8_t *scales, uint32_t step) {
+CURTA_AVX2_INLINE __m256i four_blocks(int kind, __m256i lanes, const uint8_t *row,
+                                      const int8_t *turned, const uint8_t *scales, uint32_t step) {
   const __m256i nibble = _mm256_set1_epi8(15);
   uint32_t few = 0;
   if (step != 8)
     __builtin_memcpy(&few, scales, 4 / step);
   fetch_ahead(row);
+  if (kind == CURTA_WEIGHT_SIXES)
+    fetch_ahead(row + 64);
   CURTA_UNROLL for (uint32_t b = 0; b < 4; b += 2) {
-    const __m256i x = load256(row + b * 16), y = _mm256_srli_epi16(x, 4);
-    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(x, nibble), load256(turned + b * 32));
-    const __m256i high =
-        _mm256_maddubs_epi16(_mm256_and_si256(y, nibble), load256(turned + b * 32 + 32));
+    __m256i u[2];
+    if (kind == CURTA_WEIGHT_SIXES) {
+      two_sixes(row + b * 24, u);
+    } else {
+      const __m256i x = load256(row + b * 16);
+      u[0] = _mm256_and_si256(x, nibble);
+      u[1] = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
+    }
+    const __m256i low = _mm256_maddubs_epi16(u[0], load256(turned + b * 32));
+    const __m256i high = _mm256_maddubs_epi16(u[1], load256(turned + b * 32 + 32));
     const int64_t first = HALF(b / step), second = HALF((b + 1) / step);
     const __m256i scale =
         step == 8 ? _mm256_set1_epi16(1)
@@ -173,9 +214,9 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
                             int64_t (*totals)[4], int kind, uint32_t rows, uint32_t tokens,
                             uint32_t step, int some) {
   const curta_weight *w = c->w;
-  const int is_biased = kind != CURTA_WEIGHT_BYTES, log_bias = kind == CURTA_WEIGHT_SMALL ? 5 : 3;
+  const int is_biased = kind != CURTA_WEIGHT_BYTES, log_bias = kind == CURTA_WEIGHT_NIBBLES ? 3 : 5;
   const uint16_t *places = some ? c->places : 0;
-  const size_t block_bytes = kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  const size_t block_bytes = curta_block_bytes((uint32_t)kind);
   const uint8_t *row[2], *scales[2] = {0};
   __m256i scale[2], lanes[8];
   EACH_ROW {
@@ -192,7 +233,8 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
   uint32_t b = 0, g = 0;
   if (turned)
     for (; b + 4 <= c->blocks; b += 4, g += 4 / step)
-      lanes[0] = four_blocks(lanes[0], row[0] + b * 16, turned + b * 32, scales[0] + g, step);
+      lanes[0] = four_blocks(kind, lanes[0], row[0] + b * block_bytes, turned + b * 32,
+                             scales[0] + g, step);
   if (step) { // groups begin where chunks begin
     for (; b + step <= c->blocks; b += step, g++) {
       if (step != 8)
@@ -231,7 +273,8 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
 CURTA_AVX2_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
                              int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   int8_t turned[CURTA_CHUNK_BLOCKS * 32];
-  const int turns = kind == CURTA_WEIGHT_NIBBLES && tokens == 1 && step && !some;
+  const int in_halves = kind == CURTA_WEIGHT_NIBBLES || kind == CURTA_WEIGHT_SIXES;
+  const int turns = in_halves && tokens == 1 && step && !some;
   if (turns)
     turn_blocks(c->q[0], c->blocks, turned);
   for (uint32_t n = n0; n < n1; n += rows) {
@@ -276,6 +319,30 @@ CURTA_AVX2 static void small_four(const curta_chunk *c, uint32_t n0, uint32_t n1
     tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 2, 0);
   else
     tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 0, 0);
+}
+
+CURTA_AVX2 static void sixes_one(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                 int64_t (*sums)[4]) {
+  if (!c->w->group_scales)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 8, 0);
+  else if (c->w->group_blocks == 1)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 1, 0);
+  else if (c->w->group_blocks == 2)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 2, 0);
+  else if (c->w->group_blocks == 4)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 4, 0);
+  else
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 0, 0);
+}
+
+CURTA_AVX2 static void sixes_four(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                  int64_t (*sums)[4]) {
+  if (!c->w->group_scales)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 8, 0);
+  else if (c->w->group_blocks == 2)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 2, 0);
+  else
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 0, 0);
 }
 
 /// abs(offset) <= 32767 and abs(sum) <= 8 * 4064: two products fit an int32 lane.
@@ -355,6 +422,18 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
   }
   static const curta_tiles set = {
       nibbles_one, nibbles_four, curta_avx2_offset_dot, CURTA_CHUNK_BLOCKS, 8, curta_avx2_finish};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
+}
+
+void curta_product_sixes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                               void *scratch) {
+  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
+    return;
+  }
+  static const curta_tiles set = {sixes_one,    sixes_four, curta_avx2_offset_dot,
+                                  SMALL_BLOCKS, SMALL_BIAS, curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 

@@ -1,7 +1,8 @@
 // Products with NEON of the aarch64 baseline: SMULL and SMLAL into int16 lanes.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A lane takes 4 products of a block of nibbles, so those of 8 blocks: 32 * 8 * 127 = 32512 < 2^15.
+// A lane takes 4 products of a block of nibbles, so those of 8 blocks: 32 * 8 * 127 = 32512 < 2^15,
+// and those of 2 blocks of sixes: 8 * 32 * 127, too.
 
 #include "../kernels.h"
 #include "tiled.h"
@@ -39,6 +40,37 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
+/// Adds the products of a block to int16 lanes.
+CURTA_NEON_INLINE int16x8_t six_block(int16x8_t step, int8x16x2_t c, const int8_t *q) {
+  const int8x16_t x0 = vld1q_s8(q), x1 = vld1q_s8(q + 16);
+  step = vmlal_s8(step, vget_low_s8(c.val[0]), vget_low_s8(x0));
+  step = vmlal_high_s8(step, c.val[0], x0);
+  step = vmlal_s8(step, vget_low_s8(c.val[1]), vget_low_s8(x1));
+  return vmlal_high_s8(step, c.val[1], x1);
+}
+
+CURTA_NEON_INLINE void six_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
+                                uint32_t count, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
+  for (const size_t end = b + count; b < end; b += 2) {
+    int16x8_t steps[8];
+    EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
+    CURTA_UNROLL for (size_t j = 0; j < 2; j++) {
+      if (b + j == end)
+        break;
+      int8x16x2_t c[2];
+      EACH_ROW c[r] = unpacked_sixes(row[r] + (b + j) * 24);
+      EACH_TOKEN EACH_ROW {
+        int16x8_t *step = &steps[r * tokens + t];
+        *step = six_block(*step, c[r], q[t] + (b + j) * 32);
+      }
+    }
+    EACH_ROW EACH_TOKEN {
+      const uint32_t at = r * tokens + t;
+      dots[at] = vpadalq_s16(dots[at], steps[at]);
+    }
+  }
+}
+
 #include "neon_tile.h"
 
 void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
@@ -47,6 +79,15 @@ void curta_product_nibbles__neon(const curta_weight *w, const curta_codes *x, ui
   if (curta_neon_panels_long(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     return;
   static const curta_tiles set = {nibbles_one, nibbles_four, offset_dot, NIBBLE_CHUNK, 0, finish};
+  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
+}
+
+void curta_product_sixes__neon(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                               void *scratch) {
+  if (curta_neon_panels_long(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+    return;
+  static const curta_tiles set = {sixes_one, sixes_four, offset_dot, NIBBLE_CHUNK, 0, finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 

@@ -16,6 +16,15 @@ static inline int32_t dot_nibbles(const uint8_t *block /* [16] */, const int8_t 
   return dot;
 }
 
+static inline int32_t dot_sixes(const uint8_t *block /* [24] */, const int8_t *q) {
+  int32_t dot = 0;
+  for (int i = 0; i < 32; i++) {
+    const int low = block[i % 16] >> i / 16 * 4 & 15, high = block[16 + i % 8] >> i / 8 * 2 & 3;
+    dot += (high * 16 + low - 32) * q[i];
+  }
+  return dot;
+}
+
 static inline int32_t dot_bytes(const uint8_t *block /* [32] */, const int8_t *q) {
   const int8_t *c = (const int8_t *)block;
   int32_t dot = 0;
@@ -86,6 +95,15 @@ void curta_product_nibbles__scalar(const curta_weight *w, const curta_codes *x, 
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
       z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_nibbles, 16));
+}
+
+void curta_product_sixes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                                 void *scratch) {
+  (void)scratch;
+  for (uint32_t t = t0; t < t1; t++)
+    for (uint32_t n = n0; n < n1; n++)
+      z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_sixes, 24));
 }
 
 void curta_product_bytes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
