@@ -27,6 +27,7 @@
 #if defined(__x86_64__)
 #include "avx2_panels.h"
 #include "avx2_scaled.h"
+#include "avx2_sixes.h"
 #include "avx2_tile.h"
 
 enum { SMALL_BIAS = 32, SMALL_BLOCKS = 64 };
@@ -83,18 +84,6 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
       }
     }
   }
-}
-
-/// A block of packed codes of 6 bits as code + 32.
-CURTA_AVX2_INLINE __m256i sixes_of(const uint8_t *block) {
-  const __m256i down = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
-  const __m256i fields = _mm256_setr_epi64x(0, 2, 4, 6);
-  const __m256i four = _mm256_srlv_epi32(_mm256_broadcastsi128_si256(load128(block)), down);
-  int64_t both;
-  __builtin_memcpy(&both, block + 16, 8);
-  const __m256i two = _mm256_srlv_epi64(_mm256_set1_epi64x(both), fields);
-  return _mm256_or_si256(_mm256_and_si256(four, _mm256_set1_epi8(15)),
-                         _mm256_slli_epi16(_mm256_and_si256(two, _mm256_set1_epi8(3)), 4));
 }
 
 /// Block i of a row as code + 32.
@@ -163,40 +152,19 @@ CURTA_AVX2_INLINE void turn_blocks(const int8_t *q, uint32_t blocks, int8_t *tur
   }
 }
 
-/// Two blocks of packed codes of 6 bits as code + 32: their first halves, then their second ones.
-CURTA_AVX2_INLINE void two_sixes(const uint8_t *row, __m256i *u) {
-  const __m256i up = _mm256_setr_epi64x(4, 2, 4, 2), down = _mm256_setr_epi64x(0, 2, 0, 2);
-  const __m256i nibble = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(0x30);
-  const __m256i four =
-      _mm256_inserti128_si256(_mm256_castsi128_si256(load128(row)), load128(row + 24), 1);
-  const __m256i two = _mm256_permute4x64_epi64(load256(row + 16), 0xF0);
-  u[0] = _mm256_or_si256(_mm256_and_si256(four, nibble),
-                         _mm256_and_si256(_mm256_sllv_epi64(two, up), upper));
-  u[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(four, 4), nibble),
-                         _mm256_and_si256(_mm256_srlv_epi64(two, down), upper));
-}
-
 /// Adds scale * u * q of four blocks of a row, for one token; `step` as of a tile, not 0.
-CURTA_AVX2_INLINE __m256i four_blocks(int kind, __m256i lanes, const uint8_t *row,
-                                      const int8_t *turned, const uint8_t *scales, uint32_t step) {
+CURTA_AVX2_INLINE __m256i four_blocks(__m256i lanes, const uint8_t *row, const int8_t *turned,
+                                      const uint8_t *scales, uint32_t step) {
   const __m256i nibble = _mm256_set1_epi8(15);
   uint32_t few = 0;
   if (step != 8)
     __builtin_memcpy(&few, scales, 4 / step);
   fetch_ahead(row);
-  if (kind == CURTA_WEIGHT_SIXES)
-    fetch_ahead(row + 64);
   CURTA_UNROLL for (uint32_t b = 0; b < 4; b += 2) {
-    __m256i u[2];
-    if (kind == CURTA_WEIGHT_SIXES) {
-      two_sixes(row + b * 24, u);
-    } else {
-      const __m256i x = load256(row + b * 16);
-      u[0] = _mm256_and_si256(x, nibble);
-      u[1] = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
-    }
-    const __m256i low = _mm256_maddubs_epi16(u[0], load256(turned + b * 32));
-    const __m256i high = _mm256_maddubs_epi16(u[1], load256(turned + b * 32 + 32));
+    const __m256i x = load256(row + b * 16), y = _mm256_srli_epi16(x, 4);
+    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(x, nibble), load256(turned + b * 32));
+    const __m256i high =
+        _mm256_maddubs_epi16(_mm256_and_si256(y, nibble), load256(turned + b * 32 + 32));
     const int64_t first = HALF(b / step), second = HALF((b + 1) / step);
     const __m256i scale =
         step == 8 ? _mm256_set1_epi16(1)
@@ -233,8 +201,7 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
   uint32_t b = 0, g = 0;
   if (turned)
     for (; b + 4 <= c->blocks; b += 4, g += 4 / step)
-      lanes[0] = four_blocks(kind, lanes[0], row[0] + b * block_bytes, turned + b * 32,
-                             scales[0] + g, step);
+      lanes[0] = four_blocks(lanes[0], row[0] + b * 16, turned + b * 32, scales[0] + g, step);
   if (step) { // groups begin where chunks begin
     for (; b + step <= c->blocks; b += step, g++) {
       if (step != 8)
@@ -273,8 +240,7 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
 CURTA_AVX2_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
                              int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   int8_t turned[CURTA_CHUNK_BLOCKS * 32];
-  const int in_halves = kind == CURTA_WEIGHT_NIBBLES || kind == CURTA_WEIGHT_SIXES;
-  const int turns = in_halves && tokens == 1 && step && !some;
+  const int turns = kind == CURTA_WEIGHT_NIBBLES && tokens == 1 && step && !some;
   if (turns)
     turn_blocks(c->q[0], c->blocks, turned);
   for (uint32_t n = n0; n < n1; n += rows) {
@@ -321,22 +287,13 @@ CURTA_AVX2 static void small_four(const curta_chunk *c, uint32_t n0, uint32_t n1
     tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 0, 0);
 }
 
-CURTA_AVX2 static void sixes_one(const curta_chunk *c, uint32_t n0, uint32_t n1,
-                                 int64_t (*sums)[4]) {
-  if (!c->w->group_scales)
-    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 8, 0);
-  else if (c->w->group_blocks == 1)
-    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 1, 0);
-  else if (c->w->group_blocks == 2)
-    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 2, 0);
-  else if (c->w->group_blocks == 4)
-    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 4, 0);
-  else
-    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 0, 0);
+CURTA_AVX2 void curta_avx2_sixes_one(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                     int64_t (*sums)[4]) {
+  tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 0, 0);
 }
 
-CURTA_AVX2 static void sixes_four(const curta_chunk *c, uint32_t n0, uint32_t n1,
-                                  int64_t (*sums)[4]) {
+CURTA_AVX2 void curta_avx2_sixes_four(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                      int64_t (*sums)[4]) {
   if (!c->w->group_scales)
     tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 8, 0);
   else if (c->w->group_blocks == 2)
@@ -425,35 +382,25 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
-void curta_product_sixes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
-                               void *scratch) {
-  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
-    return;
-  }
-  static const curta_tiles set = {sixes_one,    sixes_four, curta_avx2_offset_dot,
-                                  SMALL_BLOCKS, SMALL_BIAS, curta_avx2_finish};
-  curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
-}
-
-void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
-                               void *scratch) {
-  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
-    return;
-  }
-  if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS) {
-    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_bytes_way, scratch);
-    return;
-  }
+void curta_avx2_bytes_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                            uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
                                   CURTA_CHUNK_BLOCKS, 0,          curta_avx2_finish};
   static const curta_tiles small = {
       0, small_four, curta_avx2_offset_dot, SMALL_BLOCKS, SMALL_BIAS, curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride,
                       w->kind == CURTA_WEIGHT_SMALL && t1 - t0 > 1 && gains(w) ? &small : &set);
+}
+
+void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                               void *scratch) {
+  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1))
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
+  else if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS)
+    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_bytes_way, scratch);
+  else
+    curta_avx2_bytes_tiled(w, x, t0, t1, n0, n1, z, z_stride);
 }
 
 /// A step adds abs <= 2 * 32767 * 127 to an int32 lane: 256 steps are 2 130 641 408 < 2^31.

@@ -220,9 +220,9 @@ CURTA_AVXVNNI static void panel_six(const curta_panel *p, const int8_t *const *q
 /// How many tokens pay for panels, which scale a block of 16 rows at once and have no sums across
 /// lanes at their ends. Without scales tiles are as fast where rows are long.
 static uint32_t enough_tokens(const curta_weight *w) {
-  if (!w->group_scales && w->kind != CURTA_WEIGHT_SIXES)
+  if (!w->group_scales)
     return w->mask_starts || w->columns <= 512 ? 64 : UINT32_MAX;
-  return w->mask_starts || w->kind != CURTA_WEIGHT_NIBBLES ? 6 : w->group_blocks <= 2 ? 9 : 16;
+  return w->mask_starts || w->kind == CURTA_WEIGHT_SMALL ? 6 : w->group_blocks <= 2 ? 9 : 16;
 }
 
 static int panels_fit(const curta_weight *w, uint32_t tokens, uint32_t n0, uint32_t n1) {
@@ -246,15 +246,6 @@ void curta_product_nibbles__avxvnni(const curta_weight *w, const curta_codes *x,
     curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
   else
     curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
-}
-
-void curta_product_sixes__avxvnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                                  uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
-                                  size_t z_stride, void *scratch) {
-  if (panels_fit(w, t1 - t0, n0, n1))
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avxvnni_scaled_ways, scratch);
-  else
-    curta_product_sixes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }
 
 void curta_product_bytes__avxvnni(const curta_weight *w, const curta_codes *x, uint32_t t0,

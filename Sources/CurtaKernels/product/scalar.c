@@ -17,10 +17,13 @@ static inline int32_t dot_nibbles(const uint8_t *block /* [16] */, const int8_t 
 }
 
 static inline int32_t dot_sixes(const uint8_t *block /* [24] */, const int8_t *q) {
+  const uint8_t *four = block, *two = block + 16;
   int32_t dot = 0;
-  for (int i = 0; i < 32; i++) {
-    const int low = block[i % 16] >> i / 16 * 4 & 15, high = block[16 + i % 8] >> i / 8 * 2 & 3;
-    dot += (high * 16 + low - 32) * q[i];
+  for (int i = 0; i < 8; i++) {
+    dot += ((four[i] & 15) + (two[i] & 3) * 16 - 32) * q[i];
+    dot += ((four[i + 8] & 15) + (two[i] >> 2 & 3) * 16 - 32) * q[i + 8];
+    dot += ((four[i] >> 4) + (two[i] >> 4 & 3) * 16 - 32) * q[i + 16];
+    dot += ((four[i + 8] >> 4) + (two[i] >> 6) * 16 - 32) * q[i + 24];
   }
   return dot;
 }
