@@ -66,8 +66,7 @@ static void put_code(uint32_t kind, uint8_t *row, uint32_t k, int16_t c) {
     const int u = c + (kind == CURTA_WEIGHT_SIXES ? 32 : 8), low = u & 15, high = u >> 4;
     block[i % 16] = (uint8_t)(i < 16 ? (block[i] & 0xF0) | low : (block[i - 16] & 15) | low << 4);
     if (kind == CURTA_WEIGHT_SIXES)
-      block[16 + i % 8] =
-          (uint8_t)((block[16 + i % 8] & ~(3 << i / 8 * 2)) | high << i / 8 * 2);
+      block[16 + i % 8] = (uint8_t)((block[16 + i % 8] & ~(3 << i / 8 * 2)) | high << i / 8 * 2);
   } else {
     row[k] = (uint8_t)c;
   }

@@ -131,8 +131,7 @@ CURTA_AVX512 static void pack(curta_amx_panel *p, const uint8_t *const *codes, p
   }
 }
 
-void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, uint32_t n,
-                           uint32_t n1) {
+void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, uint32_t n, uint32_t n1) {
   enum { SIDE = CURTA_AMX_SIDE };
   uint32_t first = n;
   p->w = *w;

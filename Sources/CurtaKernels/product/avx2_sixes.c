@@ -16,26 +16,25 @@
 
 enum { BIAS = 32, LOG_BIAS = 5 };
 
-/// Adds a span.
-CURTA_AVX2_INLINE __m256i span(__m256i lanes, const uint8_t *row, const int8_t *q, __m256i scale) {
+/// Adds the span of the blocks b and b + 1 of four, whose scales are `few`.
+CURTA_AVX2_INLINE __m256i span(__m256i lanes, const uint8_t *row, const int8_t *q, uint32_t few,
+                               uint32_t b, uint32_t step) {
+  const int64_t first = HALF(b / step), second = HALF((b + 1) / step);
+  const __m256i scale = step == 8
+                            ? _mm256_set1_epi16(1)
+                            : _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)few),
+                                                  _mm256_setr_epi64x(first, first, second, second));
   __m256i u[2];
-  two_sixes(row, u);
-  const __m256i low = _mm256_maddubs_epi16(u[0], load256(q));
-  const __m256i high = _mm256_maddubs_epi16(u[1], load256(q + 32));
+  two_sixes(row + 24 * b, u);
+  const __m256i low = _mm256_maddubs_epi16(u[0], load256(q + 32 * b));
+  const __m256i high = _mm256_maddubs_epi16(u[1], load256(q + 32 * b + 32));
   return _mm256_add_epi32(lanes, _mm256_madd_epi16(_mm256_add_epi16(low, high), scale));
 }
 
 CURTA_AVX2_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid *token, size_t s,
                                      uint32_t few, uint32_t step, int two) {
-  CURTA_UNROLL for (uint32_t b = 0; b < (two ? 4u : 2u); b += 2) {
-    const int64_t first = HALF(b / step), second = HALF((b + 1) / step);
-    const __m256i scale =
-        step == 8 ? _mm256_set1_epi16(1)
-                  : _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)few),
-                                        _mm256_setr_epi64x(first, first, second, second));
-    lanes = span(lanes, row + 24 * b, token->q + 64 * s + 32 * b, scale);
-  }
-  return lanes;
+  lanes = span(lanes, row, token->q + 64 * s, few, 0, step);
+  return two ? span(lanes, row, token->q + 64 * s, few, 2, step) : lanes;
 }
 
 CURTA_AVX2_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid *token,
@@ -85,11 +84,11 @@ CURTA_AVX2 static void as_small(const curta_weight *w, const curta_codes *x, uin
 void curta_product_sixes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                void *scratch) {
-  static const curta_tiles set = {curta_avx2_sixes_one,  curta_avx2_sixes_four,
-                                  curta_avx2_offset_dot, SIX_BLOCKS,
-                                  BIAS,                  curta_avx2_finish};
-  static const curta_tiles rows = {sixes_one,  curta_avx2_sixes_four, curta_avx2_offset_dot,
-                                   SIX_BLOCKS, BIAS,                  curta_avx2_finish};
+  static const curta_tiles set = {
+      curta_avx2_sixes_one, curta_avx2_sixes_four, curta_avx2_offset_dot, SIX_BLOCKS, BIAS,
+      curta_avx2_finish};
+  static const curta_tiles rows = {
+      sixes_one, curta_avx2_sixes_four, curta_avx2_offset_dot, SIX_BLOCKS, BIAS, curta_avx2_finish};
   const uint32_t tokens = t1 - t0;
   const uint32_t most = CURTA_PRODUCT_SCRATCH(tokens) / ((w->columns + 31) / 32 * 32);
   if (curta_avx2_scaled_fits(w, tokens, n0, n1))

@@ -177,8 +177,7 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   const int nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
   const int scaled = w->group_scales != 0;
   const uint32_t masked = w->mask_starts != 0; // then a panel stays in one strip
-  const int narrow =
-      !scaled || blocks <= (nibbles ? 256 : w->kind == CURTA_WEIGHT_BYTES ? 16 : 64);
+  const int narrow = !scaled || blocks <= (nibbles ? 256 : w->kind == CURTA_WEIGHT_BYTES ? 16 : 64);
   const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
   // Sums wait in z for the next chunk, if there is one.
   const uint32_t several = SLAB / least(t1 - t0, SLAB / 512) & ~31u;

@@ -5,8 +5,8 @@
 #ifndef CURTA_AVX512VNNI_PACK_H
 #define CURTA_AVX512VNNI_PACK_H
 
-#include "avx512vnni_sixes.h"
 #include "../kernels.h"
+#include "avx512vnni_sixes.h"
 #include "tiled.h"
 
 enum {

@@ -1,8 +1,8 @@
 // Products of grid tensors with AVX-512 VNNI for one token: each row once, as it lies in memory.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A span is four blocks of nibbles or of packed codes of 6 bits (their 16 low codes each, then their
-// 16 high ones) or two blocks of bytes. The token's codes are laid in that order first.
+// A span is four blocks of nibbles or of packed codes of 6 bits (their 16 low codes each, then
+// their 16 high ones) or two blocks of bytes. The token's codes are laid in that order first.
 //
 // Proof that no lane overflows: nibbles are u = c + 8 <= 15. A span adds abs <= 8 * 15 * 127 * 255
 // to an int32 lane, a chunk of 48 spans 186 537 600 < 2^28; the correction, sum of s * (sum of q),
@@ -33,13 +33,13 @@ enum {
 /// A chunk of the columns of one token.
 typedef struct {
   const curta_weight *w;
-  size_t first;                 // byte of a row
-  uint32_t bytes;               // of a row in the chunk
-  uint32_t group;               // that the first column is in
-  uint32_t groups;              // that have columns in the chunk
-  int64_t sum;                  // of all codes
-  int16_t sums[SUMS + 32];      // of the codes of each group, then zeros
-  _Alignas(64) int8_t q[BYTES]; // in the order of a span
+  size_t first;                    // byte of a row
+  uint32_t bytes;                  // of a row in the chunk
+  uint32_t group;                  // that the first column is in
+  uint32_t groups;                 // that have columns in the chunk
+  int64_t sum;                     // of all codes
+  int16_t sums[SUMS + 32];         // of the codes of each group, then zeros
+  _Alignas(64) int8_t q[BYTES];    // in the order of a span
   int32_t begins[BYTES / 128][16]; // of sixes: what a span's lanes begin at
 } chunk;
 
@@ -256,7 +256,7 @@ typedef void some_rows(const chunk *c, uint32_t n, uint32_t rows, int64_t *total
 
 #define SOME_ROWS(name, together, kind, pattern)                                                   \
   CURTA_AVX512 static void name(const chunk *c, uint32_t n, uint32_t rows, int64_t *totals) {      \
-    dot(c, n, rows, together, CURTA_WEIGHT_##kind, pattern, totals);                                           \
+    dot(c, n, rows, together, CURTA_WEIGHT_##kind, pattern, totals);                               \
   }
 SOME_ROWS(nibbles_plain, 1, NIBBLES, PLAIN)
 SOME_ROWS(nibbles_one, 1, NIBBLES, ONE)

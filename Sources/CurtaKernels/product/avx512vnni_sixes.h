@@ -49,7 +49,8 @@ CURTA_AVX512_INLINE __m512i high_sixes(six_fields x) {
   return six_of(_mm512_srli_epi16(x.four, 4), _mm512_srlv_epi64(x.two, down));
 }
 
-/// -32 * (sum of q) in the lanes that meet four blocks: q has their low codes, then their high ones.
+/// -32 * (sum of q) in the lanes that meet four blocks: q has their low codes, then their high
+/// ones.
 CURTA_AVX512_INLINE __m512i begins_of_sixes(const int8_t *q) {
   const __m512i one = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
   const __m512i low = _mm512_dpbusd_epi32(zero, one, load512(q));

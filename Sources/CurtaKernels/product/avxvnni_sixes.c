@@ -46,11 +46,12 @@ CURTA_AVXVNNI_INLINE __m256i span(__m256i lanes, const uint8_t *row, const laid 
 
 CURTA_AVXVNNI_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid *token,
                                         size_t s, uint32_t few, uint32_t step, int two) {
+  const __m256i zero = _mm256_setzero_si256();
   const __m256i a = span(step == 8 ? lanes : token->begins[s], row, token, s);
-  if (step == 8)
-    return two ? span(a, row + 48, token, s + 1) : a;
   const __m256i b =
-      two ? span(token->begins[s + 1], row + 48, token, s + 1) : _mm256_setzero_si256();
+      two ? span(step == 8 ? zero : token->begins[s + 1], row + 48, token, s + 1) : zero;
+  if (step == 8)
+    return _mm256_add_epi32(a, b);
   // Of the blocks 0 and 2, then 1 and 3, as VPACKSSDW has them.
   const __m256i order = _mm256_setr_epi64x(HALF(0), HALF(2 / step), HALF(1 / step), HALF(3 / step));
   const __m256i scale = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)few), order);

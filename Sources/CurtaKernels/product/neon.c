@@ -40,35 +40,45 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
   }
 }
 
-/// Adds the products of a block to int16 lanes.
-CURTA_NEON_INLINE int16x8_t six_block(int16x8_t step, int8x16x2_t c, const int8_t *q) {
+/// Adds the products of a block to int16 lanes; `one` token: no half waits for another, for
+/// processors in order.
+CURTA_NEON_INLINE int16x8_t with_block(int16x8_t step, int8x16x2_t c, const int8_t *q, int one) {
   const int8x16_t x0 = vld1q_s8(q), x1 = vld1q_s8(q + 16);
-  step = vmlal_s8(step, vget_low_s8(c.val[0]), vget_low_s8(x0));
-  step = vmlal_high_s8(step, c.val[0], x0);
-  step = vmlal_s8(step, vget_low_s8(c.val[1]), vget_low_s8(x1));
-  return vmlal_high_s8(step, c.val[1], x1);
+  int16x8_t low = one ? vmull_s8(vget_low_s8(c.val[0]), vget_low_s8(x0))
+                      : vmlal_s8(step, vget_low_s8(c.val[0]), vget_low_s8(x0));
+  low = vmlal_high_s8(low, c.val[0], x0);
+  int16x8_t high = one ? vmull_s8(vget_low_s8(c.val[1]), vget_low_s8(x1))
+                       : vmlal_s8(low, vget_low_s8(c.val[1]), vget_low_s8(x1));
+  high = vmlal_high_s8(high, c.val[1], x1);
+  return one ? vaddq_s16(step, vaddq_s16(low, high)) : high;
+}
+
+/// Adds the products of one or two blocks, of which i is the first.
+CURTA_NEON_INLINE void six_blocks(const uint8_t *const *row, const int8_t *const *q, size_t i,
+                                  uint32_t blocks, uint32_t rows, uint32_t tokens,
+                                  int32x4_t *dots) {
+  int16x8_t steps[8];
+  EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
+  CURTA_UNROLL for (size_t b = i; b < i + blocks; b++) {
+    int8x16x2_t c[2];
+    EACH_ROW c[r] = unpacked_sixes(row[r] + b * 24);
+    EACH_TOKEN EACH_ROW {
+      int16x8_t *step = &steps[r * tokens + t];
+      *step = with_block(*step, c[r], q[t] + b * 32, tokens == 1);
+    }
+  }
+  EACH_ROW EACH_TOKEN {
+    const uint32_t at = r * tokens + t;
+    dots[at] = vpadalq_s16(dots[at], steps[at]);
+  }
 }
 
 CURTA_NEON_INLINE void six_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
                                 uint32_t count, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
-  for (const size_t end = b + count; b < end; b += 2) {
-    int16x8_t steps[8];
-    EACH_ROW EACH_TOKEN steps[r * tokens + t] = vdupq_n_s16(0);
-    CURTA_UNROLL for (size_t j = 0; j < 2; j++) {
-      if (b + j == end)
-        break;
-      int8x16x2_t c[2];
-      EACH_ROW c[r] = unpacked_sixes(row[r] + (b + j) * 24);
-      EACH_TOKEN EACH_ROW {
-        int16x8_t *step = &steps[r * tokens + t];
-        *step = six_block(*step, c[r], q[t] + (b + j) * 32);
-      }
-    }
-    EACH_ROW EACH_TOKEN {
-      const uint32_t at = r * tokens + t;
-      dots[at] = vpadalq_s16(dots[at], steps[at]);
-    }
-  }
+  for (uint32_t j = 0; j + 2 <= count; j += 2)
+    six_blocks(row, q, b + j, 2, rows, tokens, dots);
+  if (count % 2)
+    six_blocks(row, q, b + count - 1, 1, rows, tokens, dots);
 }
 
 #include "neon_tile.h"

@@ -31,11 +31,12 @@ CURTA_NEON_INLINE void nibble_span(const uint8_t *const *row, const int8_t *cons
 
 CURTA_NEON_INLINE void six_span(const uint8_t *const *row, const int8_t *const *q, size_t b,
                                 uint32_t count, uint32_t rows, uint32_t tokens, int32x4_t *dots) {
-  for (const size_t end = b + count; b < end; b++) {
+  for (uint32_t j = 0; j < count; j++) {
+    const size_t i = b + j;
     int8x16x2_t c[2];
-    EACH_ROW c[r] = unpacked_sixes(row[r] + b * 24);
+    EACH_ROW c[r] = unpacked_sixes(row[r] + i * 24);
     EACH_TOKEN {
-      const int8x16_t x0 = vld1q_s8(q[t] + b * 32), x1 = vld1q_s8(q[t] + b * 32 + 16);
+      const int8x16_t x0 = vld1q_s8(q[t] + i * 32), x1 = vld1q_s8(q[t] + i * 32 + 16);
       EACH_ROW {
         int32x4_t *dot = &dots[r * tokens + t];
         *dot = vdotq_s32(vdotq_s32(*dot, c[r].val[0], x0), c[r].val[1], x1);

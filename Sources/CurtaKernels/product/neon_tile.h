@@ -8,7 +8,8 @@
 //
 // Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
 // its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
-// 920. sixes: 8 * 32 * 127 * 255, a chunk 1 061 191 680. bytes: 8 * 127 * 127 * 255 = 32 903 160, a chunk of 64 blocks 2 105 802 240 < 2^31.
+// 920. sixes: 8 * 32 * 127 * 255, a chunk 1 061 191 680. bytes: 8 * 127 * 127 * 255 = 32 903 160, a
+// chunk of 64 blocks 2 105 802 240 < 2^31.
 
 #ifndef CURTA_NEON_TILE_H
 #define CURTA_NEON_TILE_H
