@@ -50,7 +50,10 @@ CURTA_NEON_INLINE int16x8_t with_block(int16x8_t step, int8x16x2_t c, const int8
   int16x8_t high = one ? vmull_s8(vget_low_s8(c.val[1]), vget_low_s8(x1))
                        : vmlal_s8(low, vget_low_s8(c.val[1]), vget_low_s8(x1));
   high = vmlal_high_s8(high, c.val[1], x1);
-  return one ? vaddq_s16(step, vaddq_s16(low, high)) : high;
+  if (!one)
+    return high;
+  __asm__("" : "+w"(low), "+w"(high)); // else clang makes one chain of all of them
+  return vaddq_s16(step, vaddq_s16(low, high));
 }
 
 /// Adds the products of one or two blocks, of which i is the first.
