@@ -43,20 +43,18 @@ SIXES_INLINE __m256i lanes_of(const curta_chunk *c, uint32_t n, const laid *toke
       __builtin_memcpy(&few, scales + b / step, 4 / step);
     lanes = some_spans(lanes, row, token, b / 2, few, step, 1);
   }
-  const uint32_t left = c->blocks - b;
-  if (left == 0)
-    return lanes;
-  if (left == 2) {
+  if (c->blocks - b >= 2) {
     if (step != 8)
       __builtin_memcpy(&few, scales + b / step, step == 1 ? 2 : 1);
-    return some_spans(lanes, row, token, b / 2, few, step, 0);
+    lanes = some_spans(lanes, row, token, b / 2, few, step, 0);
+    b += 2;
+    row += 48;
   }
-  uint8_t last[96] = {0};
-  __builtin_memcpy(last, row, left * 24);
-  few = 0;
-  for (uint32_t i = 0; step != 8 && i < left; i += step)
-    few |= (uint32_t)scales[(b + i) / step] << (8 * (i / step));
-  return some_spans(lanes, last, token, b / 2, few, step, 1);
+  if (b == c->blocks)
+    return lanes;
+  uint8_t last[48] = {0};
+  __builtin_memcpy(last, row, 24);
+  return some_spans(lanes, last, token, b / 2, step == 8 ? 0 : scales[b / step], step, 0);
 }
 
 SIXES_INLINE void rows_of(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
