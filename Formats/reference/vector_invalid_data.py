@@ -15,6 +15,11 @@ def field(tensor, at, kind, *values):
     return put(TENSORS, 16 + 64 * tensor + at, kind, *values)
 
 
+def sixes(last):
+    """The codes of `head` in 6 bits, all 0 but for the last byte."""
+    return (w.pack_codes([[0] * 40] * 4, 6))[:-1] + last
+
+
 # The tensors section
 case("tensor-count-2e32-1", "over_limit", "the largest count", put(TENSORS, 0, "I", 0xFFFFFFFF))
 case("tensor-count-2e26", "over_limit", "count times 64 wraps at 2^32",
@@ -109,6 +114,8 @@ case("stream-long", "bad_size", "a stream one byte long",
 case("code-minus-128", "bad_payload", "an 8-bit code of -128", put(HEAD, 5, "B", 0x80))
 case("code-past-columns", "bad_payload", "a 3-bit code past the last column",
      put(CODES, 12 + 8, "B", 0))
+case("code-past-columns-6", "bad_payload", "a 6-bit code past the last column",
+     lambda f: (field(2, 18, "B", 6)(f), replace(HEAD, sixes(bytes([16])))(f)) and None)
 case("code-past-columns-8", "bad_payload", "an 8-bit code past the last column",
      put(HEAD, -1, "B", 1))
 case("mantissa-0", "bad_payload", "a row mantissa of 0", put(HEAD_M, 2, "H", 0))

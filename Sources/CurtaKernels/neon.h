@@ -35,6 +35,20 @@ static inline __attribute__((always_inline)) int8x16x2_t unpacked(const uint8_t 
   return halves;
 }
 
+/// The same of packed codes of 6 bits, whose code + 32 with bit 5 turned is the code in 6 bits: put
+/// into the upper bits of a byte, and shifted down with its sign.
+static inline __attribute__((always_inline)) int8x16x2_t unpacked_sixes(const uint8_t *block) {
+  const uint8x16_t four = vld1q_u8(block);
+  const uint8x8_t fields = veor_u8(vld1_u8(block + 16), vdup_n_u8(0xAA));
+  // In bits 0 and 1 those of the low half, in bits 4 and 5 those of the high one.
+  const uint8x16_t two = vcombine_u8(fields, vshr_n_u8(fields, 2));
+  const uint8x16_t low = vsliq_n_u8(vshlq_n_u8(four, 2), two, 6);
+  const uint8x16_t high = vsriq_n_u8(vshlq_n_u8(two, 2), four, 2);
+  const int8x16x2_t halves = {
+      {vshrq_n_s8(vreinterpretq_s8_u8(low), 2), vshrq_n_s8(vreinterpretq_s8_u8(high), 2)}};
+  return halves;
+}
+
 /// SRSHL's count for rescale(., s).
 static inline int32_t rescale_count(int32_t s) { return s < -14 ? 14 : s > 62 ? -62 : -s; }
 

@@ -59,7 +59,9 @@ private struct Product {
                 w.groups = UInt32((blocks + groupBlocks - 1) / groupBlocks)
                 w.group_blocks = UInt32(groupBlocks)
                 w.shift = shift
-                let product = kind == 4 ? set.product_nibbles : set.product_bytes
+                let product =
+                  kind == 4
+                  ? set.product_nibbles : kind == 24 ? set.product_sixes : set.product_bytes
                 maskBlocks.withUnsafeBufferPointer { blocks in
                   maskStarts.withUnsafeBufferPointer { starts in
                     w.mask_blocks = blocks.baseAddress
@@ -79,6 +81,13 @@ private struct Product {
     return z
   }
 }
+
+/// Packed codes of 6 bits: u[i] = i for i < 16, else 32 + i.
+private let sixes = Product(
+  kind: 24, rows: 1, columns: 32, groupBlocks: 1, shift: 0,
+  codes: (0..<16).map { UInt8($0 | $0 << 4) } + (0..<8).map { _ in 0b1111_0000 },
+  mantissas: [1], scales: [1], offsets: [0],
+  input: (0..<32).map { Int8($0 + 1) } + [Int8](repeating: 0, count: 32))
 
 /// The codes of a kind whose codes are bytes.
 private func byteCodes(_ kind: UInt32) -> ClosedRange<Int8> { kind == 6 ? -32...31 : -127...127 }
@@ -104,7 +113,12 @@ struct KernelSetTests {
     for set in sets { #expect(product.run(set) == [1250, 5632]) }
   }
 
-  @Test(arguments: [4, 6, 8] as [UInt32], [1, 3, 5])
+  /// c[i] = i - 32 for i < 16, else i, times i + 1: 1360 - 32 * 136 + 9552 = 6560.
+  @Test func sixesByHand() {
+    for set in sets { #expect(sixes.run(set) == [6560]) }
+  }
+
+  @Test(arguments: [4, 6, 8, 24] as [UInt32], [1, 3, 5])
   func productsEqualTheDefinition(_ kind: UInt32, _ tokens: Int) {
     var random = SeededRandom.announced("productsEqualTheDefinition")
     for columns in [1, 31, 32, 65, 200, 576] {
@@ -116,8 +130,8 @@ struct KernelSetTests {
       let product = Product(
         kind: kind, tokens: tokens, rows: rows, columns: columns, groupBlocks: groupBlocks,
         shift: 24,
-        codes: (0..<rows * blocks * (kind == 4 ? 16 : 32)).map { _ in
-          kind == 4
+        codes: (0..<rows * blocks * (kind == 4 ? 16 : kind == 24 ? 24 : 32)).map { _ in
+          kind == 4 || kind == 24
             ? .random(in: 0...255, using: &random)
             : UInt8(bitPattern: .random(in: byteCodes(kind), using: &random))
         },

@@ -26,6 +26,18 @@ import Testing
     return value - 1 << (bits - 1)
   }
 
+  @Test func everySix() {
+    var random = SeededRandom.announced("packed codes of 6 bits where they lie")
+    let packed = (0..<3 * 24).map { _ in UInt8(random.below(256)) }
+    packed.withUnsafeBytes { from in
+      for at in 0..<96 {
+        let block = at / 32 * 24
+        #expect(
+          from.baseAddress!.six(block, at % 32) == code(packed[block..<block + 24], 6, at % 32))
+      }
+    }
+  }
+
   @Test(arguments: [2, 3, 5, 6, 7], [1, 2, 7] as [UInt32])
   func everyCode(_ bits: Int, _ threads: UInt32) {
     var random = SeededRandom.announced("packed codes of \(bits) bits")

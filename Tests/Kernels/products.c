@@ -31,7 +31,7 @@ static uint32_t bits_of(uint64_t x) { return x ? 64 - (uint32_t)__builtin_clzll(
 static uint32_t kind_shift(const curta_weight *w) {
   uint64_t c = 32767;
   if (w->kind != CURTA_WEIGHT_WIDE)
-    c = w->kind == CURTA_WEIGHT_BYTES ? 127 : w->kind == CURTA_WEIGHT_SMALL ? 32 : 8;
+    c = w->kind == CURTA_WEIGHT_BYTES ? 127 : w->kind == CURTA_WEIGHT_NIBBLES ? 8 : 32;
   if (w->group_scales)
     c = c * 255 + (w->group_offsets ? 32767 : 0);
   const uint32_t bits = bits_of((uint64_t)127 * w->columns * c * 65535);
@@ -51,6 +51,27 @@ static void make_input(problem *p, uint32_t columns, enum pattern pattern) {
   curta_block_sums__scalar(x->codes, p->tokens * x->stride, x->sums);
 }
 
+/// Bytes of 32 codes.
+static uint32_t block_bytes_of(uint32_t kind) {
+  return kind == CURTA_WEIGHT_NIBBLES ? 16 : kind == CURTA_WEIGHT_SIXES ? 24 : 32;
+}
+
+/// Sets code k of a row.
+static void put_code(uint32_t kind, uint8_t *row, uint32_t k, int16_t c) {
+  uint8_t *block = row + k / 32 * block_bytes_of(kind);
+  const uint32_t i = k % 32;
+  if (kind == CURTA_WEIGHT_WIDE) {
+    memcpy(row + 2 * k, &c, 2);
+  } else if (kind == CURTA_WEIGHT_SIXES || kind == CURTA_WEIGHT_NIBBLES) {
+    const int u = c + (kind == CURTA_WEIGHT_SIXES ? 32 : 8), low = u & 15, high = u >> 4;
+    block[i % 16] = (uint8_t)(i < 16 ? (block[i] & 0xF0) | low : (block[i - 16] & 15) | low << 4);
+    if (kind == CURTA_WEIGHT_SIXES)
+      block[16 + i % 8] = (uint8_t)((block[16 + i % 8] & ~(3 << i / 8 * 2)) | high << i / 8 * 2);
+  } else {
+    row[k] = (uint8_t)c;
+  }
+}
+
 static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint32_t columns,
                             grouping group, enum pattern of_codes, enum pattern of_input) {
   problem p = {.tokens = tokens};
@@ -60,7 +81,7 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   w->kind = kind;
   w->rows = rows;
   w->columns = columns;
-  w->row_bytes = kind == CURTA_WEIGHT_WIDE ? columns * 2 : blocks * (kind == 4 ? 16 : 32);
+  w->row_bytes = kind == CURTA_WEIGHT_WIDE ? columns * 2 : blocks * block_bytes_of(kind);
   w->group_blocks = group.blocks && group.blocks < blocks ? group.blocks : blocks;
   w->groups = (blocks + w->group_blocks - 1) / w->group_blocks;
   const int grid = kind != CURTA_WEIGHT_WIDE;
@@ -82,25 +103,21 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
   p.cell_scales = w->group_scales;
   p.cell_offsets = w->group_offsets;
 
-  const int32_t most = kind == 4 ? 7 : kind == 6 ? 31 : kind == 8 ? 127 : 32767;
-  const int32_t least = kind < 8 ? -most - 1 : -most;
+  const int32_t most = kind == CURTA_WEIGHT_NIBBLES ? 7
+                       : kind == CURTA_WEIGHT_BYTES ? 127
+                       : kind == CURTA_WEIGHT_WIDE  ? 32767
+                                                    : 31;
+  const int32_t least = most < 127 ? -most - 1 : -most;
   uint8_t *bytes = input_buffer((size_t)rows * w->row_bytes, kind == CURTA_WEIGHT_WIDE ? 2 : 1);
   p.codes = input_buffer((size_t)rows * columns * 2, 0);
-  memset(bytes, kind == 4 ? 0x88 : 0, (size_t)rows * w->row_bytes);
+  memset(bytes, 0, (size_t)rows * w->row_bytes);
   for (uint32_t n = 0; n < rows; n++) {
     uint8_t *row = bytes + (size_t)n * w->row_bytes;
-    for (uint32_t k = 0; k < columns; k++) {
-      const int16_t c = (int16_t)sample(of_codes, k, least, most);
-      p.codes[(size_t)n * columns + k] = c;
-      uint8_t *byte = row + k / 32 * 16 + k % 16;
-      if (kind == CURTA_WEIGHT_WIDE)
-        memcpy(row + 2 * k, &c, 2);
-      else if (kind != CURTA_WEIGHT_NIBBLES)
-        row[k] = (uint8_t)c;
-      else if (k % 32 < 16)
-        *byte = (uint8_t)((*byte & 0xF0) | (c + 8));
-      else
-        *byte = (uint8_t)((*byte & 0x0F) | (c + 8) << 4);
+    for (uint32_t k = 0; k < (grid ? blocks * 32 : columns); k++) {
+      const int16_t c = k < columns ? (int16_t)sample(of_codes, k, least, most) : 0;
+      if (k < columns)
+        p.codes[(size_t)n * columns + k] = c;
+      put_code(kind, row, k, c);
     }
   }
   w->codes = bytes;
@@ -113,7 +130,7 @@ static problem make_problem(uint32_t kind, uint32_t tokens, uint32_t rows, uint3
 static void mask_problem(problem *p, uint32_t percent, int even) {
   curta_weight *w = &p->w;
   const uint32_t blocks = (w->columns + 31) / 32, strips = (w->rows + 15) / 16;
-  const size_t block_bytes = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  const size_t block_bytes = block_bytes_of(w->kind);
   uint32_t *starts = input_buffer((strips + 1) * 4, 0);
   uint16_t *kept = input_buffer((size_t)strips * blocks * 2, 0);
   p->survives = input_buffer((size_t)strips * blocks, 0);
@@ -208,7 +225,7 @@ static void check_product(const curta_kernels *set, product *variant, uint32_t k
   const uint32_t kinds_of_group = kind == CURTA_WEIGHT_WIDE ? 1 : GROUPINGS;
   static const uint32_t longer[] = {256, 288, 576, 1536, 4100, 40001, 131072};
   // What the frame does with widths, bytes have shown: of small codes some are enough.
-  const uint32_t by = kind == CURTA_WEIGHT_SMALL ? 3 : 1;
+  const uint32_t by = kind == CURTA_WEIGHT_SMALL || kind == CURTA_WEIGHT_SIXES ? 3 : 1;
   for (uint32_t k = 1; k <= 130 + sizeof longer / sizeof *longer; k += k < 130 ? by : 1)
     for (uint32_t g = 0; g < kinds_of_group; g++) {
       const uint32_t columns = k <= 130 ? k : longer[k - 131];
@@ -373,14 +390,14 @@ static void bench_masked(const curta_kernels *set, product *variant, uint32_t ki
 static void check_kind(const curta_kernels *set, product *variant, uint32_t kind,
                        const char *kernel) {
   check_product(set, variant, kind, kernel);
-  if (kind != CURTA_WEIGHT_WIDE)
+  if (kind != CURTA_WEIGHT_WIDE && kind != CURTA_WEIGHT_SIXES)
     check_masked(set, variant, kind, kernel);
 }
 
 static void bench_kind(const curta_kernels *set, product *variant, uint32_t kind,
                        const char *kernel) {
   bench_product(set, variant, kind, kernel);
-  if (kind != CURTA_WEIGHT_WIDE)
+  if (kind != CURTA_WEIGHT_WIDE && kind != CURTA_WEIGHT_SIXES)
     bench_masked(set, variant, kind, kernel);
 }
 
@@ -389,6 +406,13 @@ void check_product_nibbles(const curta_kernels *set) {
 }
 void bench_product_nibbles(const curta_kernels *set) {
   bench_kind(set, set->product_nibbles, CURTA_WEIGHT_NIBBLES, "product_nibbles");
+}
+
+void check_product_sixes(const curta_kernels *set) {
+  check_kind(set, set->product_sixes, CURTA_WEIGHT_SIXES, "product_sixes");
+}
+void bench_product_sixes(const curta_kernels *set) {
+  bench_kind(set, set->product_sixes, CURTA_WEIGHT_SIXES, "product_sixes");
 }
 
 void check_product_bytes(const curta_kernels *set) {

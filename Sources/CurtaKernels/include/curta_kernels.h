@@ -40,9 +40,10 @@ typedef struct {
 
 enum {
   CURTA_WEIGHT_NIBBLES = 4,   // blocks of 32 codes in 16 bytes, code + 8; grids with b <= 4
-  CURTA_WEIGHT_SMALL = 6,     // as bytes, codes of -32 ... 31: grids with b = 5, 6
+  CURTA_WEIGHT_SMALL = 6,     // as bytes, codes of -32 ... 31: b = 5, and masked b = 6
   CURTA_WEIGHT_BYTES = 8,     // int8 codes, row padded with 0 to a multiple of 32: b = 7, 8
   CURTA_WEIGHT_WIDE = 16,     // int16 codes, rows not padded
+  CURTA_WEIGHT_SIXES = 24,    // blocks as the file has them, in 24 bytes, not masked: b = 6
   CURTA_STRIP_ROWS = 16,      // rows of a masked tensor that share their surviving blocks
   CURTA_PRODUCT_TOKENS = 264, // that a product works on together at most
   CURTA_TURNED_TOKENS = 16,   // whose codes of a column lie side by side for overlays
@@ -102,6 +103,8 @@ typedef struct {
   /// that of bytes.
   void (*product_nibbles)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
+  void (*product_sixes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                        uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_bytes)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                         uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch);
   void (*product_wide)(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,

@@ -204,7 +204,7 @@ static curta_amx_chunk *begin_next(job *j, const curta_weight *w, curta_amx_chun
     const uint32_t n = j->panel.row + j->panel.rows;
     if (n == j->n1)
       return 0;
-    curta_amx_begin_panel(&j->panel, w, j->panel.nibbles, n, j->n1);
+    curta_amx_begin_panel(&j->panel, w, n, j->n1);
   }
   curta_amx_begin_chunk(&j->panel, c);
   return c;
@@ -218,8 +218,7 @@ static void pack_rest(job *j) {
 
 /// The product of a grid tensor without offsets.
 static void product_tiles(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles,
-                          void *scratch) {
+                          uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch) {
   job j = {.stride = x->stride, .z_stride = z_stride, .n0 = n0, .n1 = n1, .shift = w->shift};
   j.squares = scratch;
   for (uint32_t t = t0; t < t1; t += j.tokens) {
@@ -233,7 +232,7 @@ static void product_tiles(const curta_weight *w, const curta_codes *x, uint32_t 
     chunks[0].step = (curta_amx_step *)(void *)(j.squares + squares);
     chunks[1].step = chunks[0].step + j.most;
     configure(least(j.tokens, SIDE));
-    curta_amx_begin_panel(&j.panel, w, nibbles, n0, n1);
+    curta_amx_begin_panel(&j.panel, w, n0, n1);
     curta_amx_begin_chunk(&j.panel, &chunks[0]);
     j.next = &chunks[0];
     pack_rest(&j);
@@ -258,16 +257,25 @@ void curta_product_nibbles__amx(const curta_weight *w, const curta_codes *x, uin
                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                                 void *scratch) {
   if (fits(w, t1 - t0))
-    product_tiles(w, x, t0, t1, n0, n1, z, z_stride, 1, scratch);
+    product_tiles(w, x, t0, t1, n0, n1, z, z_stride, scratch);
   else
     curta_product_nibbles__avx512vnni(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+}
+
+void curta_product_sixes__amx(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                              uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                              void *scratch) {
+  if (fits(w, t1 - t0))
+    product_tiles(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+  else
+    curta_product_sixes__avx512vnni(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }
 
 void curta_product_bytes__amx(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
                               uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
                               void *scratch) {
   if (fits(w, t1 - t0))
-    product_tiles(w, x, t0, t1, n0, n1, z, z_stride, 0, scratch);
+    product_tiles(w, x, t0, t1, n0, n1, z, z_stride, scratch);
   else
     curta_product_bytes__avx512vnni(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }

@@ -43,7 +43,6 @@ typedef struct {
   const uint16_t *places; // of its stored blocks in the row, or NULL: all are
   uint32_t blocks;        // stored in a row
   uint32_t next;          // of them to be packed
-  int nibbles;
   curta_amx_kind kind;
   uint32_t row, rows; // of the whole tensor
   const uint16_t *mantissas;
@@ -53,8 +52,7 @@ typedef struct {
 } curta_amx_panel;
 
 /// Begins with the rows from n on, before n1, of a grid tensor without offsets.
-void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, int nibbles, uint32_t n,
-                           uint32_t n1);
+void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, uint32_t n, uint32_t n1);
 /// Begins with the panel's next columns.
 void curta_amx_begin_chunk(const curta_amx_panel *p, curta_amx_chunk *c);
 /// Packs another step of the chunk, if there are columns left.

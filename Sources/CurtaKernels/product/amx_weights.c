@@ -11,7 +11,7 @@
 #include "masked.h"
 
 #if defined(__x86_64__)
-#include "../avx512.h"
+#include "avx512vnni_sixes.h"
 
 enum { NONE = -1 }; // no block
 
@@ -96,35 +96,46 @@ CURTA_AVX512 static void pack(curta_amx_panel *p, const uint8_t *const *codes, p
       continue;
     }
     const size_t block = (size_t)at.block[half];
+    const int nibbles = p->w.kind == CURTA_WEIGHT_NIBBLES;
+    uint8_t bias = nibbles ? 8 : 0;
     __m512i x[8];
-    if (p->nibbles) {
+    if (nibbles) {
       const __m512i low = _mm512_set1_epi8(15);
       transpose(codes, block * 16, 16, x);
       CURTA_UNROLL for (int j = 0; j < 4; j++) {
         x[4 + j] = _mm512_and_si512(_mm512_srli_epi16(x[j], 4), low);
         x[j] = _mm512_and_si512(x[j], low);
       }
+    } else if (p->w.kind == CURTA_WEIGHT_SIXES) {
+      __m512i two[4];
+      bias = 32;
+      transpose(codes, block * 24, 16, x);
+      transpose(codes, block * 24 + 16, 8, two);
+      CURTA_UNROLL for (int j = 0; j < 4; j++) {
+        const __m512i high = _mm512_srli_epi16(two[j % 2], j < 2 ? 0 : 2);
+        x[4 + j] = six_of(_mm512_srli_epi16(x[j], 4), high);
+        x[j] = six_of(x[j], _mm512_slli_epi16(two[j % 2], j < 2 ? 4 : 2));
+      }
     } else {
       transpose(codes, block * 32, 16, x);
       transpose(codes, block * 32 + 16, 16, x + 4);
     }
-    if (p->kind == CURTA_AMX_PLANES) {
-      store_planes(x, block_scales(p, (uint32_t)block), p->nibbles, first, second);
-    } else {
-      const __m512i bias = _mm512_set1_epi8(p->nibbles ? 8 : 0);
-      CURTA_UNROLL for (int j = 0; j < 8; j++)
-          store512(first + 64 * j, _mm512_sub_epi8(x[j], bias));
+    if (bias && (p->kind != CURTA_AMX_PLANES || !nibbles)) {
+      const __m512i much = _mm512_set1_epi8((char)bias);
+      CURTA_UNROLL for (int j = 0; j < 8; j++) x[j] = _mm512_sub_epi8(x[j], much);
     }
+    if (p->kind == CURTA_AMX_PLANES)
+      store_planes(x, block_scales(p, (uint32_t)block), nibbles, first, second);
+    else
+      CURTA_UNROLL for (int j = 0; j < 8; j++) store512(first + 64 * j, x[j]);
   }
 }
 
-void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, int nibbles, uint32_t n,
-                           uint32_t n1) {
+void curta_amx_begin_panel(curta_amx_panel *p, const curta_weight *w, uint32_t n, uint32_t n1) {
   enum { SIDE = CURTA_AMX_SIDE };
   uint32_t first = n;
   p->w = *w;
   p->places = 0;
-  p->nibbles = nibbles;
   p->kind = w->group_scales                    ? CURTA_AMX_PLANES
             : w->mask_starts || n1 - n <= SIDE ? CURTA_AMX_HALVES
                                                : CURTA_AMX_ROWS;
@@ -155,7 +166,7 @@ void curta_amx_begin_chunk(const curta_amx_panel *p, curta_amx_chunk *c) {
   c->begins = p->next == 0;
   c->ends = p->next == p->blocks;
   c->kind = p->kind;
-  c->up = p->kind != CURTA_AMX_PLANES ? 0 : p->nibbles ? 4 : 8;
+  c->up = p->kind != CURTA_AMX_PLANES ? 0 : p->w.kind == CURTA_WEIGHT_NIBBLES ? 4 : 8;
   c->row = p->row;
   c->rows = p->rows;
   c->mantissas = p->mantissas;

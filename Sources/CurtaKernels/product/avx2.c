@@ -12,7 +12,8 @@
 //   4064 * 255 * 8 = 265 297 920 < 2^29. The lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 *
 //   4096 < 2^31; without scales the lanes' sum is at most 15 * 127 * 4096, and they begin at 8 *
 //   127 * 4096 at most.
-// small: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 < 2^15. A
+// small, sixes: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 <
+// 2^15. A
 //   block adds abs <= 2 * 16002 * 255 to a lane, a chunk of 64 blocks 522 305 280 < 2^31. The
 //   correction, 32 * sum of s * (sum of q), is in a lane at most 24 blocks * 4064 * 255 * 32 <
 //   2^30. The lanes' sum is sum of s * c * q, abs <= 32 * 127 * 255 * 2048 = 2 122 383 360 < 2^31,
@@ -27,6 +28,7 @@
 #if defined(__x86_64__)
 #include "avx2_panels.h"
 #include "avx2_scaled.h"
+#include "avx2_sixes.h"
 #include "avx2_tile.h"
 
 enum { SMALL_BIAS = 32, SMALL_BLOCKS = 64 };
@@ -85,18 +87,24 @@ CURTA_AVX2_INLINE void byte_span(const uint8_t *const *row, const int8_t *const 
   }
 }
 
+/// Block i of a row as code + 32.
+CURTA_AVX2_INLINE __m256i block_of(int kind, const uint8_t *row, size_t i) {
+  return kind == CURTA_WEIGHT_SIXES
+             ? sixes_of(row + i * 24)
+             : _mm256_add_epi8(load256(row + i * 32), _mm256_set1_epi8(SMALL_BIAS));
+}
+
 /// Adds scale * u * q of one or two blocks of a group, blocks i and i + 1 of the row.
-CURTA_AVX2_INLINE void small_step(const uint8_t *const *row, const int8_t *const *q,
+CURTA_AVX2_INLINE void small_step(int kind, const uint8_t *const *row, const int8_t *const *q,
                                   const uint16_t *places, size_t i, int two, const __m256i *scale,
                                   uint32_t rows, uint32_t tokens, __m256i *lanes) {
-  const __m256i bias = _mm256_set1_epi8(SMALL_BIAS);
   const size_t first = (places ? places[i] : i) * 32;
   const size_t second = two ? (places ? places[i + 1] : i + 1) * 32 : 0;
   __m256i u[2], v[2];
   EACH_ROW {
-    u[r] = _mm256_add_epi8(load256(row[r] + i * 32), bias);
+    u[r] = block_of(kind, row[r], i);
     if (two)
-      v[r] = _mm256_add_epi8(load256(row[r] + i * 32 + 32), bias);
+      v[r] = block_of(kind, row[r], i + 1);
   }
   EACH_TOKEN EACH_ROW {
     __m256i step = _mm256_maddubs_epi16(u[r], load256(q[t] + first));
@@ -108,24 +116,26 @@ CURTA_AVX2_INLINE void small_step(const uint8_t *const *row, const int8_t *const
 }
 
 /// Adds scale * u * q of the blocks [b, b + count) of one group.
-CURTA_AVX2_INLINE void small_span(const uint8_t *const *row, const int8_t *const *q,
+CURTA_AVX2_INLINE void small_span(int kind, const uint8_t *const *row, const int8_t *const *q,
                                   const uint16_t *places, size_t b, uint32_t count,
                                   const __m256i *scale, uint32_t rows, uint32_t tokens,
                                   __m256i *lanes) {
   const size_t end = b + count;
   for (; b + 2 <= end; b += 2)
-    small_step(row, q, places, b, 1, scale, rows, tokens, lanes);
+    small_step(kind, row, q, places, b, 1, scale, rows, tokens, lanes);
   if (b < end)
-    small_step(row, q, places, b, 0, scale, rows, tokens, lanes);
+    small_step(kind, row, q, places, b, 0, scale, rows, tokens, lanes);
 }
 
 /// The span of a kind; `kind`, `rows` and `tokens` are constants.
 CURTA_AVX2_INLINE void span(int kind, const uint8_t *const *row, const int8_t *const *q,
                             const uint16_t *places, size_t b, uint32_t count, const __m256i *scale,
                             uint32_t rows, uint32_t tokens, __m256i *lanes) {
-  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span
-   : kind == CURTA_WEIGHT_SMALL ? small_span
-                                : byte_span)(row, q, places, b, count, scale, rows, tokens, lanes);
+  if (kind == CURTA_WEIGHT_SMALL || kind == CURTA_WEIGHT_SIXES)
+    small_span(kind, row, q, places, b, count, scale, rows, tokens, lanes);
+  else
+    (kind == CURTA_WEIGHT_NIBBLES ? nibble_span : byte_span)(row, q, places, b, count, scale, rows,
+                                                             tokens, lanes);
 }
 
 /// A group scale in all int16 lanes.
@@ -173,9 +183,9 @@ CURTA_AVX2_INLINE void tile(const curta_chunk *c, const int8_t *turned, const ui
                             int64_t (*totals)[4], int kind, uint32_t rows, uint32_t tokens,
                             uint32_t step, int some) {
   const curta_weight *w = c->w;
-  const int is_biased = kind != CURTA_WEIGHT_BYTES, log_bias = kind == CURTA_WEIGHT_SMALL ? 5 : 3;
+  const int is_biased = kind != CURTA_WEIGHT_BYTES, log_bias = kind == CURTA_WEIGHT_NIBBLES ? 3 : 5;
   const uint16_t *places = some ? c->places : 0;
-  const size_t block_bytes = kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  const size_t block_bytes = curta_block_bytes((uint32_t)kind);
   const uint8_t *row[2], *scales[2] = {0};
   __m256i scale[2], lanes[8];
   EACH_ROW {
@@ -278,6 +288,21 @@ CURTA_AVX2 static void small_four(const curta_chunk *c, uint32_t n0, uint32_t n1
     tiles(c, n0, n1, sums, CURTA_WEIGHT_SMALL, 2, 4, 0, 0);
 }
 
+CURTA_AVX2 void curta_avx2_sixes_one(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                     int64_t (*sums)[4]) {
+  tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 1, 1, 0, 0);
+}
+
+CURTA_AVX2 void curta_avx2_sixes_four(const curta_chunk *c, uint32_t n0, uint32_t n1,
+                                      int64_t (*sums)[4]) {
+  if (!c->w->group_scales)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 8, 0);
+  else if (c->w->group_blocks == 2)
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 2, 0);
+  else
+    tiles(c, n0, n1, sums, CURTA_WEIGHT_SIXES, 2, 4, 0, 0);
+}
+
 /// abs(offset) <= 32767 and abs(sum) <= 8 * 4064: two products fit an int32 lane.
 CURTA_AVX2 int64_t curta_avx2_offset_dot(const int16_t *offsets, const int16_t *sums,
                                          uint32_t groups) {
@@ -358,23 +383,25 @@ void curta_product_nibbles__avx2(const curta_weight *w, const curta_codes *x, ui
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride, &set);
 }
 
-void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
-                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
-                               void *scratch) {
-  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1)) {
-    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
-    return;
-  }
-  if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS) {
-    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_bytes_way, scratch);
-    return;
-  }
+void curta_avx2_bytes_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                            uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride) {
   static const curta_tiles set = {bytes_one,          bytes_four, curta_avx2_offset_dot,
                                   CURTA_CHUNK_BLOCKS, 0,          curta_avx2_finish};
   static const curta_tiles small = {
       0, small_four, curta_avx2_offset_dot, SMALL_BLOCKS, SMALL_BIAS, curta_avx2_finish};
   curta_product_tiled(w, x, t0, t1, n0, n1, z, z_stride,
                       w->kind == CURTA_WEIGHT_SMALL && t1 - t0 > 1 && gains(w) ? &small : &set);
+}
+
+void curta_product_bytes__avx2(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                               uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                               void *scratch) {
+  if (curta_avx2_scaled_fits(w, t1 - t0, n0, n1))
+    curta_avx2_scaled(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_scaled_ways, scratch);
+  else if (w->kind == CURTA_WEIGHT_BYTES && !w->group_scales && t1 - t0 >= CURTA_PANEL_TOKENS)
+    curta_avx2_panels(w, x, t0, t1, n0, n1, z, z_stride, &curta_avx2_bytes_way, scratch);
+  else
+    curta_avx2_bytes_tiled(w, x, t0, t1, n0, n1, z, z_stride);
 }
 
 /// A step adds abs <= 2 * 32767 * 127 to an int32 lane: 256 steps are 2 130 641 408 < 2^31.

@@ -11,7 +11,7 @@
 //
 // nibbles: abs(c) <= 8. A step of four columns gives int16 lanes of abs <= 2 * 8 * 255 = 4080; the
 //   8 steps of a block are 32640 < 2^15.
-// small: abs(c) <= 32. A step gives abs <= 2 * 32 * 255 = 16320; two are 32640.
+// small, sixes: abs(c) <= 32. A step gives abs <= 2 * 32 * 255 = 16320; two are 32640.
 //
 // VPMADDWD by s gives abs <= 2 * 32640 * 255 < 2^31. Int32 lanes are modulo 2^32 and end at the sum
 // of s * c * q. That is abs <= 32 * 8 * 127 = 32512 and 32 * 32 * 127 = 130048 times the sum of the
@@ -89,7 +89,7 @@ static int sums_fit(const curta_weight *w, uint32_t n0, uint32_t n1) {
 /// Fewer tokens do not pay for packing. Without scales tiles lose only at the ends of rows, those
 /// of small codes.
 static uint32_t fewest_tokens(const curta_weight *w) {
-  const int is_long = w->kind == CURTA_WEIGHT_SMALL && !w->mask_starts && w->columns > 1024;
+  const int is_long = w->kind != CURTA_WEIGHT_NIBBLES && !w->mask_starts && w->columns > 1024;
   return w->group_scales ? 6 : is_long ? 64 : 12;
 }
 
@@ -128,10 +128,9 @@ static void pack_scales(curta_scaled_panel *p, const curta_weight *w, const uint
   }
 }
 
-/// Half a block of 16 rows: row[r] + at.
-CURTA_AVX2_INLINE __m256i pack_nibbles(const uint8_t *const *row, size_t at, uint8_t *to) {
-  const __m256i nibble = _mm256_set1_epi8(15), bias = _mm256_set1_epi8(8);
-  __m256i a[4], b[4], c[4]; // rows r and r + 4; four bytes of each row
+/// Sixteen bytes of eight rows, row[r] + at: in c[j] four bytes of each.
+CURTA_AVX2_INLINE void turn_halves(const uint8_t *const *row, size_t at, __m256i *c) {
+  __m256i a[4], b[4]; // rows r and r + 4
   CURTA_UNROLL for (int r = 0; r < 4; r++) a[r] = _mm256_inserti128_si256(
       _mm256_castsi128_si256(load128(row[r] + at)), load128(row[r + 4] + at), 1);
   CURTA_UNROLL for (int i = 0; i < 4; i += 2) {
@@ -142,6 +141,13 @@ CURTA_AVX2_INLINE __m256i pack_nibbles(const uint8_t *const *row, size_t at, uin
     c[2 * i] = _mm256_unpacklo_epi64(b[i], b[i + 2]);
     c[2 * i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 2]);
   }
+}
+
+/// Half a block of 16 rows: row[r] + at.
+CURTA_AVX2_INLINE __m256i pack_nibbles(const uint8_t *const *row, size_t at, uint8_t *to) {
+  const __m256i nibble = _mm256_set1_epi8(15), bias = _mm256_set1_epi8(8);
+  __m256i c[4];
+  turn_halves(row, at, c);
   __m256i all = _mm256_setzero_si256(); // of eight codes, abs <= 64
   CURTA_UNROLL for (int j = 0; j < 4; j++) {
     const __m256i low = _mm256_and_si256(c[j], nibble);
@@ -154,21 +160,58 @@ CURTA_AVX2_INLINE __m256i pack_nibbles(const uint8_t *const *row, size_t at, uin
   return _mm256_maddubs_epi16(_mm256_set1_epi8(1), all);
 }
 
+/// Adds the pairs of codes to `all`.
+CURTA_AVX2_INLINE __m256i with_pairs(__m256i all, __m256i codes) {
+  return _mm256_add_epi16(all, _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes));
+}
+
+CURTA_AVX2_INLINE __m256i pack_sixes(const uint8_t *const *row, size_t at, uint8_t *to) {
+  const __m256i nibble = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(0x30);
+  const __m256i bias = _mm256_set1_epi8(32);
+  __m256i c[4], a[4], all = _mm256_setzero_si256();
+  turn_halves(row, at, c);
+  CURTA_UNROLL for (int r = 0; r < 4; r++) a[r] = _mm256_inserti128_si256(
+      _mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)(const void *)(row[r] + at + 16))),
+      _mm_loadl_epi64((const __m128i *)(const void *)(row[r + 4] + at + 16)), 1);
+  const __m256i b[2] = {_mm256_unpacklo_epi32(a[0], a[1]), _mm256_unpacklo_epi32(a[2], a[3])};
+  const __m256i two[2] = {_mm256_unpacklo_epi64(b[0], b[1]), _mm256_unpackhi_epi64(b[0], b[1])};
+  CURTA_UNROLL for (int j = 0; j < 4; j++) {
+    const __m256i first = _mm256_slli_epi16(two[j % 2], j < 2 ? 4 : 2);
+    const __m256i second = _mm256_srli_epi16(two[j % 2], j < 2 ? 0 : 2);
+    const __m256i low =
+        _mm256_or_si256(_mm256_and_si256(c[j], nibble), _mm256_and_si256(first, upper));
+    const __m256i high = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(c[j], 4), nibble),
+                                         _mm256_and_si256(second, upper));
+    const __m256i codes[2] = {_mm256_sub_epi8(low, bias), _mm256_sub_epi8(high, bias)};
+    store256(to + j * 64, codes[0]);
+    store256(to + (j + 4) * 64, codes[1]);
+    all = with_pairs(with_pairs(all, codes[0]), codes[1]);
+  }
+  return all;
+}
+
 CURTA_AVX2_INLINE __m256i pack_small(const uint8_t *const *row, size_t at, uint8_t *to) {
   __m256i c[8], all = _mm256_setzero_si256();
   turn_rows(row, at, c);
   CURTA_UNROLL for (int j = 0; j < 8; j++) {
     store256(to + j * 64, c[j]);
-    all = _mm256_add_epi16(all, _mm256_maddubs_epi16(_mm256_set1_epi8(1), c[j]));
+    all = with_pairs(all, c[j]);
   }
   return all;
+}
+
+/// Half of block i of 16 rows.
+CURTA_AVX2_INLINE __m256i pack_half(uint32_t kind, const uint8_t *const *row, size_t i,
+                                    uint8_t *to) {
+  return kind == CURTA_WEIGHT_NIBBLES ? pack_nibbles(row, i * 16, to)
+         : kind == CURTA_WEIGHT_SIXES ? pack_sixes(row, i * 24, to)
+                                      : pack_small(row, i * 32, to);
 }
 
 /// Packs the blocks [b, b + p->blocks) of the rows n ... n + rows-1; where rows run out the last
 /// one is repeated.
 CURTA_AVX2 static void pack(curta_scaled_panel *p, const curta_scaled_way *way,
                             const curta_weight *w, uint32_t n, uint32_t rows, uint32_t b) {
-  const int are_nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
   uint32_t at[CURTA_PANEL_ROWS];
   const uint8_t *row[CURTA_PANEL_ROWS];
   for (uint32_t r = 0; r < CURTA_PANEL_ROWS; r++) {
@@ -180,8 +223,7 @@ CURTA_AVX2 static void pack(curta_scaled_panel *p, const curta_scaled_way *way,
   pack_scales(p, w, at, b, way->blocks_begin ? 1 : 0x10001);
   for (uint32_t i = 0; i < p->blocks; i++, to += BLOCK_BYTES) {
     CURTA_UNROLL for (int h = 0; h < 2; h++) {
-      const __m256i all = are_nibbles ? pack_nibbles(row + 8 * h, (size_t)(b + i) * 16, to + 32 * h)
-                                      : pack_small(row + 8 * h, (size_t)(b + i) * 32, to + 32 * h);
+      const __m256i all = pack_half(w->kind, row + 8 * h, b + i, to + 32 * h);
       const __m256i scale =
           way->blocks_begin ? _mm256_set1_epi16(1) : load256(to + CURTA_SCALED_SCALES + 32 * h);
       const __m256i much = _mm256_slli_epi32(_mm256_madd_epi16(all, scale), 7);
@@ -359,7 +401,7 @@ CURTA_AVX2 static void run(const curta_weight *w, const int8_t *codes, size_t st
         coming next = {0};
         if (n + rows < end) {
           const part after = part_of(w, n + rows, end);
-          const uint32_t block = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+          const uint32_t block = (uint32_t)curta_block_bytes(w->kind);
           next = (coming){(const uint8_t *)after.w.codes + (size_t)after.n * after.w.row_bytes +
                               (size_t)(after.places ? 0 : first) * block,
                           after.w.row_bytes, after.rows,

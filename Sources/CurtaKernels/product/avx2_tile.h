@@ -44,6 +44,12 @@ CURTA_AVX2_INLINE void subtract_bias(const curta_chunk *c, const uint32_t *row, 
   }
 }
 
+// What AVX2 has for packed codes of 6 bits beside small ones, with a bias of 32 and chunks of 64
+// blocks, and its tiles of bytes.
+curta_tile curta_avx2_sixes_one, curta_avx2_sixes_four;
+void curta_avx2_bytes_tiled(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                            uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride);
+
 int64_t curta_avx2_offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups);
 void curta_avx2_finish(const curta_weight *w, uint32_t n0, uint32_t n1, const int64_t (*sums)[4],
                        int32_t *z, size_t z_stride);

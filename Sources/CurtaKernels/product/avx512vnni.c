@@ -12,7 +12,8 @@
 // abs <= 127 * 127 * 2^17 < 2^31. Nibbles with scales go block by block: abs <= 32 * 8 * 127 =
 // 32512 < 2^15, so that VPDPWSSD of the low halves multiplies by the scale and adds. Over a chunk:
 // 8 * 127 * 255 * 768 < 2^28 (nibbles) and 127 * 127 * 255 * 512 = 2 105 802 240 < 2^31 (bytes).
-// Chunks add up in int32 where the whole row fits (`narrow`), else as lower 16 bits, 256 chunks of
+// Chunks add up in int32 where the whole row fits (`narrow`: of small codes and sixes 32 * 127 *
+// 255 * 2048 = 2 122 383 360), else as lower 16 bits, 256 chunks of
 // them below 2^24, and what is above.
 
 #include "../kernels.h"
@@ -171,12 +172,12 @@ static some_tokens *tile_of_two(enum scaling scaling, uint32_t i, uint32_t *ther
 }
 
 void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles,
-                       void *scratch) {
+                       uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch) {
   const uint32_t blocks = (w->columns + 31) / 32;
+  const int nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
   const int scaled = w->group_scales != 0;
   const uint32_t masked = w->mask_starts != 0; // then a panel stays in one strip
-  const int narrow = !scaled || blocks <= (nibbles ? 256 : 16);
+  const int narrow = !scaled || blocks <= (nibbles ? 256 : w->kind == CURTA_WEIGHT_BYTES ? 16 : 64);
   const uint32_t together = narrow ? CURTA_PRODUCT_TOKENS : WIDE_TOKENS;
   // Sums wait in z for the next chunk, if there is one.
   const uint32_t several = SLAB / least(t1 - t0, SLAB / 512) & ~31u;
@@ -201,16 +202,16 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
     for (uint32_t t = t0, tokens; t < t1; t += tokens) {
       tokens = least(t1 - t, together);
       for (uint32_t b = 0; b < blocks; b += chunk_blocks) {
-        begin_chunk(&c, b, least(blocks - b, chunk_blocks), nibbles, t, tokens);
+        begin_chunk(&c, b, least(blocks - b, chunk_blocks), t, tokens);
         for (uint32_t n = slab, rows, panel = 0; n < slab_end; n += rows, panel++) {
           const int two = narrow && !masked && slab_end - n > PANEL;
           rows = least(slab_end - n, two ? 2 * PANEL : PANEL - n % PANEL * masked);
           const uint32_t more = two ? rows - PANEL : 0;
-          pack(&c, panels, nibbles, n, n + rows - more);
+          pack(&c, panels, n, n + rows - more);
           if (two)
-            pack(&c, panels + 1, nibbles, n + PANEL, n + rows);
+            pack(&c, panels + 1, n + PANEL, n + rows);
           if (n + rows == slab_end && b + chunk_blocks < blocks && !masked)
-            next_chunk(&c, slab, nibbles);
+            next_chunk(&c, slab);
           begin_rows(&to, w, n, rows);
           to.z = z + (size_t)t * z_stride + (n - n0);
           to.upper = narrow ? 0 : room->wide.uppers[panel];
@@ -229,35 +230,40 @@ void curta_vnni_panels(const curta_weight *w, const curta_codes *x, uint32_t t0,
   }
 }
 
-/// The way that suits the tensor and the number of tokens; offsets and odd groups are AVX2's.
-static int way_of(const curta_weight *w, uint32_t tokens, int nibbles) {
+/// The product by the way that suits the tensor and the number of tokens, or 0: offsets and odd
+/// groups are AVX2's.
+static int product(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
+                   uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch) {
   if (w->group_offsets)
     return 0;
-  return tokens >= 4 ? 1 : !w->mask_starts && curta_vnni_takes_rows(w, nibbles) ? 2 : 0;
+  if (t1 - t0 >= 4)
+    curta_vnni_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+  else if (!w->mask_starts && curta_vnni_takes_rows(w))
+    curta_vnni_rows(w, x, t0, t1, n0, n1, z, z_stride);
+  else
+    return 0;
+  return 1;
 }
 
 void curta_product_nibbles__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                        uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                        size_t z_stride, void *scratch) {
-  const int way = way_of(w, t1 - t0, 1);
-  if (way == 0)
+  if (!product(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     curta_product_nibbles__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
-  else if (way == 1)
-    curta_vnni_panels(w, x, t0, t1, n0, n1, z, z_stride, 1, scratch);
-  else
-    curta_vnni_rows(w, x, t0, t1, n0, n1, z, z_stride, 1);
+}
+
+void curta_product_sixes__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                     uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                     size_t z_stride, void *scratch) {
+  if (!product(w, x, t0, t1, n0, n1, z, z_stride, scratch))
+    curta_product_sixes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }
 
 void curta_product_bytes__avx512vnni(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                      uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                      size_t z_stride, void *scratch) {
-  const int way = way_of(w, t1 - t0, 0);
-  if (way == 0)
+  if (!product(w, x, t0, t1, n0, n1, z, z_stride, scratch))
     curta_product_bytes__avx2(w, x, t0, t1, n0, n1, z, z_stride, scratch);
-  else if (way == 1)
-    curta_vnni_panels(w, x, t0, t1, n0, n1, z, z_stride, 0, scratch);
-  else
-    curta_vnni_rows(w, x, t0, t1, n0, n1, z, z_stride, 0);
 }
 
 #endif

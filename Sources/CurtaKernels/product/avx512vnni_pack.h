@@ -5,8 +5,9 @@
 #ifndef CURTA_AVX512VNNI_PACK_H
 #define CURTA_AVX512VNNI_PACK_H
 
-#include "../avx512.h"
 #include "../kernels.h"
+#include "avx512vnni_sixes.h"
+#include "tiled.h"
 
 enum {
   PANEL = 16,        // rows
@@ -119,11 +120,20 @@ CURTA_AVX512_INLINE void transpose_lines(const uint8_t *const *row, size_t at, _
   }
 }
 
+/// The codes of a block of sixes, of which x has the six dwords of each row.
+CURTA_AVX512_INLINE void store_sixes(const __m512i *x, uint8_t (*out)[PANEL * 4]) {
+  CURTA_UNROLL for (int j = 0; j < 4; j++) {
+    const __m512i two = x[4 + j % 2], four = x[j];
+    store512(out[j], six_of(four, _mm512_slli_epi16(two, j < 2 ? 4 : 2)));
+    store512(out[4 + j], six_of(_mm512_srli_epi16(four, 4), _mm512_srli_epi16(two, j < 2 ? 0 : 2)));
+  }
+}
+
 /// Packs the chunk of the rows n ... n + 15; past `end` the last row is repeated.
-CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32_t n,
-                              uint32_t end) {
+CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, uint32_t n, uint32_t end) {
   const curta_weight *w = c->w;
-  const size_t block_bytes = nibbles ? 16 : 32;
+  const int nibbles = w->kind == CURTA_WEIGHT_NIBBLES, sixes = w->kind == CURTA_WEIGHT_SIXES;
+  const size_t block_bytes = curta_block_bytes(w->kind);
   const uint8_t *row[PANEL], *scales[PANEL];
   size_t row_blocks = 0, first = 0, top = 0;
   if (w->mask_starts) {
@@ -149,10 +159,16 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
   c->next_scales = scales[0] && !w->mask_starts ? scales[0] + (size_t)PANEL * w->groups : 0;
   const __m512i low = _mm512_set1_epi8(15), flip = _mm512_set1_epi8(-128);
   uint32_t b = 0;
-  for (const uint32_t line = nibbles ? 4 : 2; blocks - b >= line; b += line) {
+  // A line of sixes has 16 bytes of the block after two.
+  for (const uint32_t line = nibbles ? 4 : 2; blocks - b >= line + (sixes ? 1 : 0); b += line) {
     uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
     __m512i x[16];
     transpose_lines(row, b * block_bytes, x);
+    if (sixes) {
+      store_sixes(x, out);
+      store_sixes(x + 6, out + 8);
+      continue;
+    }
     CURTA_UNROLL for (uint32_t j = 0; j < 16; j++) {
       if (nibbles) {
         store512(out[j / 4 * 8 + j % 4], _mm512_and_si512(x[j], low));
@@ -163,8 +179,12 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
   }
   for (; b < blocks; b++) {
     uint8_t(*out)[PANEL * 4] = &panel->codes[b * 8];
-    __m512i x[4];
-    if (nibbles) {
+    __m512i x[8];
+    if (sixes) {
+      transpose(row, (size_t)b * 24, 16, x);
+      transpose(row, (size_t)b * 24 + 16, 8, x + 4);
+      store_sixes(x, out);
+    } else if (nibbles) {
       transpose(row, (size_t)b * 16, 16, x);
       for (int j = 0; j < 4; j++) {
         store512(out[j], _mm512_and_si512(x[j], low));
@@ -192,8 +212,8 @@ CURTA_AVX512 static void pack(chunk *c, packed_panel *panel, int nibbles, uint32
 }
 
 /// After the last panels of a chunk come those of the next one, from row n on.
-static void next_chunk(chunk *c, uint32_t n, int nibbles) {
-  const size_t byte = (size_t)(c->first + c->blocks) * (nibbles ? 16 : 32);
+static void next_chunk(chunk *c, uint32_t n) {
+  const size_t byte = (c->first + c->blocks) * curta_block_bytes(c->w->kind);
   c->next = (const uint8_t *)c->w->codes + (size_t)n * c->w->row_bytes + byte;
   if (c->next_scales) // of the group that the chunk ends with, or of the one after it
     c->next_scales = c->w->group_scales + (size_t)n * c->w->groups + c->groups[c->parts - 1];
@@ -258,10 +278,11 @@ CURTA_AVX512_INLINE void pack_tokens(chunk *c, uint32_t t, uint32_t i, uint32_t 
 }
 
 /// The parts of a chunk and what their lanes begin at.
-CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, int nibbles,
-                                     uint32_t t, uint32_t tokens) {
+CURTA_AVX512 static void begin_chunk(chunk *c, uint32_t first, uint32_t blocks, uint32_t t,
+                                     uint32_t tokens) {
   const curta_weight *w = c->w;
-  const int32_t bias = nibbles ? 8 : 128;
+  const int nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
+  const int32_t bias = nibbles ? 8 : w->kind == CURTA_WEIGHT_SIXES ? 32 : 128;
   c->first = first;
   c->blocks = blocks;
   c->parts = 0;

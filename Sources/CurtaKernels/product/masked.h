@@ -10,7 +10,7 @@
 static inline curta_weight curta_strip(const curta_weight *w, uint32_t strip) {
   curta_weight dense = *w;
   const uint32_t survivors = w->mask_starts[strip + 1] - w->mask_starts[strip];
-  const uint32_t block_bytes = w->kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  const uint32_t block_bytes = (uint32_t)curta_block_bytes(w->kind);
   const size_t first = (size_t)w->mask_starts[strip] * CURTA_STRIP_ROWS;
   const uint32_t left = w->rows - strip * CURTA_STRIP_ROWS;
   dense.codes = (const uint8_t *)w->codes + first * block_bytes;

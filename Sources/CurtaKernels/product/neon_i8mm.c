@@ -7,7 +7,7 @@
 //
 // Proof that no lane overflows: without scales a lane is a sum of c * q, abs <= 127 * 127 * 2^17 <
 // 2^31. With them nibbles are up to 8 * 127 * 255 * 8192 = 2 122 383 360 < 2^31, bytes 127 * 127 *
-// 255 * 512 = 2 105 802 240; longer rows are SDOT's.
+// 255 * 512 = 2 105 802 240, sixes as nibbles up to 2048 columns; longer rows are SDOT's.
 
 #include "../kernels.h"
 #include "tiled.h"
@@ -118,9 +118,9 @@ CURTA_NEON static void pack_tokens(const chunk *c, const curta_codes *x, uint32_
 }
 
 /// Packs the chunk of 8 rows from n on; past `end` the last row is repeated.
-CURTA_NEON static void pack_rows(chunk *c, int nibbles, uint32_t n, uint32_t end) {
+CURTA_NEON static void pack_rows(chunk *c, uint32_t n, uint32_t end) {
   const curta_weight *w = c->w;
-  const size_t block_bytes = nibbles ? 16 : 32;
+  const size_t block_bytes = curta_block_bytes(w->kind);
   size_t strip_row = 0, row_blocks = 0, before = 0;
   if (w->mask_starts) {
     const uint32_t strip = n / CURTA_STRIP_ROWS;
@@ -145,8 +145,10 @@ CURTA_NEON static void pack_rows(chunk *c, int nibbles, uint32_t n, uint32_t end
     for (uint32_t r = 0; r < PANEL; r += 2) {
       int8x16x2_t x[2];
       CURTA_UNROLL for (uint32_t i = 0; i < 2; i++) {
-        if (nibbles) {
+        if (w->kind == CURTA_WEIGHT_NIBBLES) {
           x[i] = unpacked(row[r + i] + b * 16);
+        } else if (w->kind == CURTA_WEIGHT_SIXES) {
+          x[i] = unpacked_sixes(row[r + i] + b * 24);
         } else {
           x[i].val[0] = vreinterpretq_s8_u8(vld1q_u8(row[r + i] + b * 32));
           x[i].val[1] = vreinterpretq_s8_u8(vld1q_u8(row[r + i] + b * 32 + 16));
@@ -266,8 +268,7 @@ CURTA_NEON static void scaled_four(const chunk *c, uint32_t t, uint32_t there, c
 
 /// The product of a grid tensor without offsets, for many tokens.
 static void product_panels(const curta_weight *w, const curta_codes *x, uint32_t t0, uint32_t t1,
-                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, int nibbles,
-                           void *scratch) {
+                           uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride, void *scratch) {
   const uint32_t blocks = (w->columns + 31) / 32, masked = w->mask_starts != 0;
   const uint32_t slab_rows = blocks <= CHUNK ? n1 - n0 : SLAB;
   const uint32_t step = w->group_scales ? TILE / 2 : TILE;
@@ -288,7 +289,7 @@ static void product_panels(const curta_weight *w, const curta_codes *x, uint32_t
           choose_all(&c);
         for (uint32_t n = slab, rows; n < slab_end; n += rows) {
           rows = least(slab_end - n, PANEL - n % PANEL * masked); // a panel stays in one strip
-          pack_rows(&c, nibbles, n, n + rows);
+          pack_rows(&c, n, n + rows);
           sink to = {z + (size_t)t * z_stride + (n - n0),
                      z_stride,
                      {0},
@@ -314,16 +315,25 @@ void curta_product_nibbles__neon_i8mm(const curta_weight *w, const curta_codes *
                                       uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                       size_t z_stride, void *scratch) {
   if (fits(w, t1 - t0, 8192))
-    product_panels(w, x, t0, t1, n0, n1, z, z_stride, 1, scratch);
+    product_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch);
   else
     curta_product_nibbles__neon_dotprod(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+}
+
+void curta_product_sixes__neon_i8mm(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                    uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
+                                    size_t z_stride, void *scratch) {
+  if (fits(w, t1 - t0, 2048))
+    product_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch);
+  else
+    curta_product_sixes__neon_dotprod(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }
 
 void curta_product_bytes__neon_i8mm(const curta_weight *w, const curta_codes *x, uint32_t t0,
                                     uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z,
                                     size_t z_stride, void *scratch) {
   if (fits(w, t1 - t0, 512))
-    product_panels(w, x, t0, t1, n0, n1, z, z_stride, 0, scratch);
+    product_panels(w, x, t0, t1, n0, n1, z, z_stride, scratch);
   else
     curta_product_bytes__neon_dotprod(w, x, t0, t1, n0, n1, z, z_stride, scratch);
 }

@@ -28,14 +28,16 @@ static source source_of(const curta_weight *w, uint32_t row) {
 }
 
 /// 32 columns of eight rows, row[r] + at.
-CURTA_NEON_INLINE void pack_block(const uint8_t *const *row, size_t at, int nibbles, int8_t *to) {
+CURTA_NEON_INLINE void pack_block(const uint8_t *const *row, size_t at, uint32_t kind, int8_t *to) {
   for (uint32_t r = 0; r < PANEL; r += 4) {
     int32x4x4_t halves[2];
     CURTA_UNROLL for (uint32_t i = 0; i < 4; i++) {
       const uint8_t *block = row[r + i] + at;
       int8x16x2_t x;
-      if (nibbles) {
+      if (kind == CURTA_WEIGHT_NIBBLES) {
         x = unpacked(block);
+      } else if (kind == CURTA_WEIGHT_SIXES) {
+        x = unpacked_sixes(block);
       } else {
         x.val[0] = vreinterpretq_s8_u8(vld1q_u8(block));
         x.val[1] = vreinterpretq_s8_u8(vld1q_u8(block + 16));
@@ -105,7 +107,7 @@ CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chun
   p->first = chunk == 0;
   p->last = chunk + 1 == p->chunks;
   const int nibbles = w->kind == CURTA_WEIGHT_NIBBLES;
-  const size_t block_bytes = nibbles ? 16 : 32;
+  const size_t block_bytes = curta_block_bytes(w->kind);
   const uint8_t *row[PANEL], *scales[PANEL];
   for (uint32_t r = 0; r < PANEL; r++) {
     const size_t n = p->row - of.top + least(r, p->rows - 1);
@@ -115,9 +117,11 @@ CURTA_NEON static void pack_panel(panel *p, const curta_weight *w, uint32_t chun
   }
   for (uint32_t b = 0; b < p->blocks; b++) {
     if (nibbles)
-      pack_block(row, b * block_bytes, 1, p->codes + b * BLOCK);
+      pack_block(row, b * block_bytes, CURTA_WEIGHT_NIBBLES, p->codes + b * BLOCK);
+    else if (w->kind == CURTA_WEIGHT_SIXES)
+      pack_block(row, b * block_bytes, CURTA_WEIGHT_SIXES, p->codes + b * BLOCK);
     else
-      pack_block(row, b * block_bytes, 0, p->codes + b * BLOCK);
+      pack_block(row, b * block_bytes, CURTA_WEIGHT_BYTES, p->codes + b * BLOCK);
     p->columns[b] = way->step * (of.places ? of.places[first + b] : first + b);
     if (of.w.group_scales || (way->is_long && nibbles))
       pack_scales(p, &of.w, scales, least((first + b) / of.w.group_blocks, of.w.groups - 1), b,

@@ -3,11 +3,13 @@
 //
 // Before: neon.h, and
 //   nibble_span(row, q, places, b, count, rows, tokens, dots): adds the sums of c * q of the blocks
-//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens].
+//   [b, b + count), count <= 8, to the int32 lanes dots[rows * tokens];
+//   six_span(row, q, b, count, rows, tokens, dots), the same of packed codes of 6 bits.
 //
 // Proof that no int32 lane overflows, for codes q within 127, scales s <= 255: a block adds 8 of
 // its 32 products to a lane. nibbles: 8 * 8 * 127 * 255 = 2 072 640, a chunk of 128 blocks 265 297
-// 920. bytes: 8 * 127 * 127 * 255 = 32 903 160, a chunk of 64 blocks 2 105 802 240 < 2^31.
+// 920. sixes: 8 * 32 * 127 * 255, a chunk 1 061 191 680. bytes: 8 * 127 * 127 * 255 = 32 903 160, a
+// chunk of 64 blocks 2 105 802 240 < 2^31.
 
 #ifndef CURTA_NEON_TILE_H
 #define CURTA_NEON_TILE_H
@@ -48,8 +50,11 @@ CURTA_NEON_INLINE void span(int kind, const uint8_t *const *row, const int8_t *c
                             uint32_t tokens, int32x4_t *lanes) {
   int32x4_t dots[8];
   EACH_ROW EACH_TOKEN dots[r * tokens + t] = vdupq_n_s32(0);
-  (kind == CURTA_WEIGHT_NIBBLES ? nibble_span : byte_span)(row, q, places, b, count, rows, tokens,
-                                                           dots);
+  if (kind == CURTA_WEIGHT_SIXES)
+    six_span(row, q, b, count, rows, tokens, dots);
+  else
+    (kind == CURTA_WEIGHT_NIBBLES ? nibble_span : byte_span)(row, q, places, b, count, rows, tokens,
+                                                             dots);
   EACH_ROW EACH_TOKEN {
     const uint32_t at = r * tokens + t;
     lanes[at] =
@@ -63,7 +68,7 @@ CURTA_NEON_INLINE void tile(const curta_chunk *c, const uint32_t *at, int64_t (*
                             int kind, uint32_t rows, uint32_t tokens, uint32_t step, int some) {
   const curta_weight *w = c->w;
   const uint16_t *places = some ? c->places : 0;
-  const size_t block_bytes = kind == CURTA_WEIGHT_NIBBLES ? 16 : 32;
+  const size_t block_bytes = curta_block_bytes((uint32_t)kind);
   const uint8_t *row[2], *scales[2];
   const int8_t *q[4];
   int32x4_t lanes[8];
@@ -100,6 +105,19 @@ CURTA_NEON_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int
 
 /// Tiles as a function: chooses among the constants. Masked ones are a function of their own, for
 /// Tools/loop-costs to tell them apart.
+#define DENSE(kind, rows, tokens)                                                                  \
+  if (!c->w->group_scales)                                                                         \
+    tiles(c, n0, n1, sums, kind, rows, tokens, 8, 0);                                              \
+  else if (c->w->group_blocks == 1)                                                                \
+    tiles(c, n0, n1, sums, kind, rows, tokens, 1, 0);                                              \
+  else if (c->w->group_blocks == 2)                                                                \
+    tiles(c, n0, n1, sums, kind, rows, tokens, 2, 0);                                              \
+  else                                                                                             \
+    tiles(c, n0, n1, sums, kind, rows, tokens, 0, 0);
+#define DENSE_TILE(name, kind, rows, tokens)                                                       \
+  CURTA_NEON static void name(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) { \
+    DENSE(kind, rows, tokens)                                                                      \
+  }
 #define TILE(name, kind, rows, tokens)                                                             \
   CURTA_NEON __attribute__((noinline)) static void name##_masked(                                  \
       const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) {                         \
@@ -111,19 +129,15 @@ CURTA_NEON_INLINE void tiles(const curta_chunk *c, uint32_t n0, uint32_t n1, int
   CURTA_NEON static void name(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t(*sums)[4]) { \
     if (c->places)                                                                                 \
       name##_masked(c, n0, n1, sums);                                                              \
-    else if (!c->w->group_scales)                                                                  \
-      tiles(c, n0, n1, sums, kind, rows, tokens, 8, 0);                                            \
-    else if (c->w->group_blocks == 1)                                                              \
-      tiles(c, n0, n1, sums, kind, rows, tokens, 1, 0);                                            \
-    else if (c->w->group_blocks == 2)                                                              \
-      tiles(c, n0, n1, sums, kind, rows, tokens, 2, 0);                                            \
     else                                                                                           \
-      tiles(c, n0, n1, sums, kind, rows, tokens, 0, 0);                                            \
+      DENSE(kind, rows, tokens)                                                                    \
   }
 TILE(nibbles_one, CURTA_WEIGHT_NIBBLES, 1, 1)
 TILE(nibbles_four, CURTA_WEIGHT_NIBBLES, 2, 4)
 TILE(bytes_one, CURTA_WEIGHT_BYTES, 1, 1)
 TILE(bytes_four, CURTA_WEIGHT_BYTES, 2, 4)
+DENSE_TILE(sixes_one, CURTA_WEIGHT_SIXES, 1, 1)
+DENSE_TILE(sixes_four, CURTA_WEIGHT_SIXES, 2, 4)
 
 CURTA_NEON static int64_t offset_dot(const int16_t *offsets, const int16_t *sums, uint32_t groups) {
   int64x2_t lanes = vdupq_n_s64(0);

@@ -16,6 +16,18 @@ static inline int32_t dot_nibbles(const uint8_t *block /* [16] */, const int8_t 
   return dot;
 }
 
+static inline int32_t dot_sixes(const uint8_t *block /* [24] */, const int8_t *q) {
+  const uint8_t *four = block, *two = block + 16;
+  int32_t dot = 0;
+  for (int i = 0; i < 8; i++) {
+    dot += ((four[i] & 15) + (two[i] & 3) * 16 - 32) * q[i];
+    dot += ((four[i + 8] & 15) + (two[i] >> 2 & 3) * 16 - 32) * q[i + 8];
+    dot += ((four[i] >> 4) + (two[i] >> 4 & 3) * 16 - 32) * q[i + 16];
+    dot += ((four[i + 8] >> 4) + (two[i] >> 6) * 16 - 32) * q[i + 24];
+  }
+  return dot;
+}
+
 static inline int32_t dot_bytes(const uint8_t *block /* [32] */, const int8_t *q) {
   const int8_t *c = (const int8_t *)block;
   int32_t dot = 0;
@@ -86,6 +98,15 @@ void curta_product_nibbles__scalar(const curta_weight *w, const curta_codes *x, 
   for (uint32_t t = t0; t < t1; t++)
     for (uint32_t n = n0; n < n1; n++)
       z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_nibbles, 16));
+}
+
+void curta_product_sixes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,
+                                 uint32_t t1, uint32_t n0, uint32_t n1, int32_t *z, size_t z_stride,
+                                 void *scratch) {
+  (void)scratch;
+  for (uint32_t t = t0; t < t1; t++)
+    for (uint32_t n = n0; n < n1; n++)
+      z[t * z_stride + n - n0] = finish(w, n, row_sum(w, x, n, t, dot_sixes, 24));
 }
 
 void curta_product_bytes__scalar(const curta_weight *w, const curta_codes *x, uint32_t t0,

@@ -12,6 +12,11 @@ enum {
   CURTA_SUMMED_BLOCKS = 8,  // a group of so many blocks or fewer has a sum that fits int16
 };
 
+/// Bytes of 32 codes of a grid.
+static inline size_t curta_block_bytes(uint32_t kind) {
+  return kind == CURTA_WEIGHT_NIBBLES ? 16 : kind == CURTA_WEIGHT_SIXES ? 24 : 32;
+}
+
 /// A range of columns of up to four tokens. Int32 lanes hold the sums of a chunk: see each tile.
 typedef struct {
   const curta_weight *w;

@@ -95,6 +95,7 @@ struct Loader {
     switch (tensor.encoding, tensor.bits) {
     case (.wide, _): entry.weight.kind = UInt32(CURTA_WEIGHT_WIDE)
     case (_, ...4): entry.weight.kind = UInt32(CURTA_WEIGHT_NIBBLES)
+    case (_, 6) where tensor.hasSixes: entry.weight.kind = UInt32(CURTA_WEIGHT_SIXES)
     case (_, ...6): entry.weight.kind = UInt32(CURTA_WEIGHT_SMALL)
     default: entry.weight.kind = UInt32(CURTA_WEIGHT_BYTES)
     }
@@ -150,6 +151,8 @@ struct Loader {
       if tensor.hasNibbles {
         let byte = codes.base.load(fromByteOffset: at + i % 16, as: UInt8.self)
         guard (i < 16 ? byte & 15 : byte >> 4) == 8 else { throw bad(tensor.data, at) }
+      } else if tensor.hasSixes {
+        guard codes.base.six(at, i) == 0 else { throw bad(tensor.data, at) }
       } else {
         let byte = codes.base.load(fromByteOffset: at + i, as: UInt8.self)
         guard byte == 0 else { throw bad(tensor.data, at + i) }

@@ -189,7 +189,7 @@ struct Plan {
 extension TensorDescriptor {
   /// Whether its codes are brought to another form when the file is loaded.
   var needsUnpacking: Bool {
-    encoding == .grid && (bits != 8 && bits != 4 || mask != nil && !hasBlockMask)
+    encoding == .grid && !hasSixes && (bits != 8 && bits != 4 || mask != nil && !hasBlockMask)
   }
 
   /// Bytes of all codes as the kernels read them.
@@ -200,8 +200,11 @@ extension TensorDescriptor {
   /// Whether the kernels read two codes of a grid in a byte.
   var hasNibbles: Bool { encoding == .grid && bits <= 4 }
 
+  /// Whether the kernels read codes of 6 bits as the file has them.
+  var hasSixes: Bool { encoding == .grid && bits == 6 && mask == nil }
+
   /// Bytes of 32 codes of a grid as the kernels read them.
-  var blockBytes: UInt32 { hasNibbles ? 16 : 32 }
+  var blockBytes: UInt32 { hasNibbles ? 16 : hasSixes ? 24 : 32 }
 
   /// Bytes in a row of codes as the kernels read them, where all blocks are there.
   var kernelRowBytes: UInt32 {

@@ -40,6 +40,15 @@ struct Unpacking {
   }
 }
 
+extension UnsafeRawPointer {
+  /// Code `i` of 32 of 6 bits, whose block begins `at` bytes from here.
+  func six(_ at: Int, _ i: Int) -> Int64 {
+    let four = load(fromByteOffset: at + i % 16, as: UInt8.self) &>> (i < 16 ? 0 : 4) & 15
+    let two = load(fromByteOffset: at + 16 + i % 8, as: UInt8.self) &>> UInt8(i / 8 * 2) & 3
+    return Int64(four) + Int64(two) * 16 - 32
+  }
+}
+
 /// Expands `blocks` blocks of 32 codes of `bits` bits: their fields of 4, of 2 and of 1 bits lie in
 /// 16, 8 and 4 bytes after each other. Eight codes go through a word at once. A code of up to four bits
 /// may become a nibble, code + 8: code i of a block is in the lower half of byte i, 16 + i in the upper.

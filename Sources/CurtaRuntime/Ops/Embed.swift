@@ -76,6 +76,8 @@ extension curta_weight {
       return Int64(row.load(fromByteOffset: 2 * k, as: Int16.self))
     case CURTA_WEIGHT_SMALL, CURTA_WEIGHT_BYTES:
       code = Int64(row.load(fromByteOffset: k, as: Int8.self))
+    case CURTA_WEIGHT_SIXES:
+      code = row.six(k / 32 * 24, k % 32)
     default:
       let i = k % 32
       let byte = row.load(fromByteOffset: k / 32 * 16 + i % 16, as: UInt8.self)

@@ -18,6 +18,8 @@ extension OpWork {
     switch Int(weight.kind) {
     case CURTA_WEIGHT_NIBBLES:
       kernels.product_nibbles(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
+    case CURTA_WEIGHT_SIXES:
+      kernels.product_sixes(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     case CURTA_WEIGHT_SMALL, CURTA_WEIGHT_BYTES:
       kernels.product_bytes(&weight, &x, 0, t1, n0, n1, z, stride, scratch.product)
     default:
