@@ -88,6 +88,10 @@ extension OpWork {
       tensor(2).weight, to: sum, fraction: sum.record.fraction, together: ScratchLayout.tileRows)
   }
 
+  /// All logits, as they are an output. To find the likeliest k alone by the codes' upper bits and
+  /// refine what may reach them did not pay: of SmolLM2's 49 152 rows Cauchy-Schwarz over groups of
+  /// 64 (9 bytes a row) leaves half for k = 40, with 32 calibrated directions (33 bytes) 0.9 to 8 %,
+  /// which would save 5 % of a step at most.
   func logits() {
     let out = buffer(3)
     let count = session.pointee.rows(op[1])
