@@ -12,8 +12,7 @@
 //   4064 * 255 * 8 = 265 297 920 < 2^29. The lanes' sum is sum of s * c * q, abs <= 8 * 127 * 255 *
 //   4096 < 2^31; without scales the lanes' sum is at most 15 * 127 * 4096, and they begin at 8 *
 //   127 * 4096 at most.
-// small, sixes: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two steps are 32004 <
-// 2^15. A
+// small, sixes: u = c + 32 <= 63. A step gives abs <= 2 * 63 * 127 = 16002; two are 32004 < 2^15. A
 //   block adds abs <= 2 * 16002 * 255 to a lane, a chunk of 64 blocks 522 305 280 < 2^31. The
 //   correction, 32 * sum of s * (sum of q), is in a lane at most 24 blocks * 4064 * 255 * 32 <
 //   2^30. The lanes' sum is sum of s * c * q, abs <= 32 * 127 * 255 * 2048 = 2 122 383 360 < 2^31,

@@ -31,13 +31,13 @@ CURTA_AVX2_INLINE __m256i span(__m256i lanes, const uint8_t *row, const int8_t *
   return _mm256_add_epi32(lanes, _mm256_madd_epi16(_mm256_add_epi16(low, high), scale));
 }
 
-CURTA_AVX2_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid *token, size_t s,
-                                     uint32_t few, uint32_t step, int two) {
+CURTA_AVX2_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid_token *token,
+                                     size_t s, uint32_t few, uint32_t step, int two) {
   lanes = span(lanes, row, token->q + 64 * s, few, 0, step);
   return two ? span(lanes, row, token->q + 64 * s, few, 2, step) : lanes;
 }
 
-CURTA_AVX2_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid *token,
+CURTA_AVX2_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid_token *token,
                                     uint32_t step) {
   (void)token;
   __m256i lanes = _mm256_zextsi128_si256(_mm_cvtsi32_si128(c->corrections[0]));
@@ -48,7 +48,7 @@ CURTA_AVX2_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid
   return lanes;
 }
 
-CURTA_AVX2_INLINE void begin_token(laid *token, uint32_t spans) {
+CURTA_AVX2_INLINE void begin_token(laid_token *token, uint32_t spans) {
   (void)token;
   (void)spans;
 }

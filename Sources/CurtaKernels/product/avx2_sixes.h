@@ -15,7 +15,7 @@ typedef struct {
   _Alignas(32) int8_t q[SIX_BLOCKS * 32];
   __m256i begins[SIX_BLOCKS / 2]; // of each span's lanes
   __m256i all;                    // their sum
-} laid;
+} laid_token;
 
 /// A block.
 CURTA_AVX2_INLINE __m256i sixes_of(const uint8_t *block) {

@@ -1,5 +1,5 @@
-// Rows of packed codes of 6 bits for one token, for AVX2 and AVX-VNNI: each row once, as it lies in
-// memory. SPDX-License-Identifier: Apache-2.0
+// Rows of packed codes of 6 bits for one token, for AVX2 and AVX-VNNI, as they lie in memory.
+// SPDX-License-Identifier: Apache-2.0
 //
 // A span is two blocks: their first halves, then their second ones. The token's codes are laid in
 // that order first.
@@ -17,7 +17,7 @@
 enum { TOGETHER = 4 }; // rows whose sums are added up
 
 /// Lays whole pairs of spans.
-SIXES_INLINE void lay(const curta_chunk *c, laid *to) {
+SIXES_INLINE void lay(const curta_chunk *c, laid_token *to) {
   const uint32_t blocks = (c->blocks + 3) / 4 * 4;
   for (uint32_t b = 0; b < blocks; b += 2) {
     const int there = b < c->blocks; // rows of codes are padded to 64
@@ -30,7 +30,8 @@ SIXES_INLINE void lay(const curta_chunk *c, laid *to) {
 }
 
 /// The lanes of a row of the chunk.
-SIXES_INLINE __m256i lanes_of(const curta_chunk *c, uint32_t n, const laid *token, uint32_t step) {
+SIXES_INLINE __m256i lanes_of(const curta_chunk *c, uint32_t n, const laid_token *token,
+                              uint32_t step) {
   const curta_weight *w = c->w;
   const uint8_t *row = (const uint8_t *)w->codes + (size_t)n * w->row_bytes + c->first * 24;
   const uint8_t *scales = step == 8 ? 0 : w->group_scales + (size_t)n * w->groups + c->group;
@@ -59,7 +60,7 @@ SIXES_INLINE __m256i lanes_of(const curta_chunk *c, uint32_t n, const laid *toke
 
 SIXES_INLINE void rows_of(const curta_chunk *c, uint32_t n0, uint32_t n1, int64_t (*sums)[4],
                           uint32_t step) {
-  laid token;
+  laid_token token;
   lay(c, &token);
   for (uint32_t n = n0; n < n1; n += TOGETHER) {
     __m256i lanes[TOGETHER];

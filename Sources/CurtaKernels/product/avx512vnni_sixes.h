@@ -1,5 +1,5 @@
-// Packed codes of 6 bits with AVX-512: the bytes u = c + 32 of four blocks, as rows and panels take
-// them. SPDX-License-Identifier: Apache-2.0
+// Packed codes of 6 bits with AVX-512: the bytes u = c + 32 of four blocks.
+// SPDX-License-Identifier: Apache-2.0
 //
 // Four blocks are 24 dwords: of each block four with fields of 4 bits, then two with fields of 2.
 

@@ -18,7 +18,7 @@
 #define SIXES_INLINE CURTA_AVXVNNI_INLINE
 #include "avx2_sixes.h"
 
-CURTA_AVXVNNI_INLINE void begin_token(laid *token, uint32_t spans) {
+CURTA_AVXVNNI_INLINE void begin_token(laid_token *token, uint32_t spans) {
   const __m256i one = _mm256_set1_epi8(1), zero = _mm256_setzero_si256();
   token->all = zero;
   for (uint32_t s = 0; s < spans; s++) {
@@ -29,7 +29,7 @@ CURTA_AVXVNNI_INLINE void begin_token(laid *token, uint32_t spans) {
   }
 }
 
-CURTA_AVXVNNI_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid *token,
+CURTA_AVXVNNI_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const laid_token *token,
                                        uint32_t step) {
   (void)c;
   (void)n;
@@ -37,14 +37,14 @@ CURTA_AVXVNNI_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const l
 }
 
 /// Adds u * q of the span at `row`, of the token the s-th.
-CURTA_AVXVNNI_INLINE __m256i span(__m256i lanes, const uint8_t *row, const laid *token, size_t s) {
+CURTA_AVXVNNI_INLINE __m256i span(__m256i lanes, const uint8_t *row, const laid_token *token, size_t s) {
   __m256i u[2];
   two_sixes(row, u);
   lanes = _mm256_dpbusd_avx_epi32(lanes, u[0], load256(token->q + 64 * s));
   return _mm256_dpbusd_avx_epi32(lanes, u[1], load256(token->q + 64 * s + 32));
 }
 
-CURTA_AVXVNNI_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid *token,
+CURTA_AVXVNNI_INLINE __m256i some_spans(__m256i lanes, const uint8_t *row, const laid_token *token,
                                         size_t s, uint32_t few, uint32_t step, int two) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i a = span(step == 8 ? lanes : token->begins[s], row, token, s);
