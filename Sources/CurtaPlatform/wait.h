@@ -38,7 +38,7 @@ static inline void wait_a_moment(const _Atomic uint32_t *word, uint32_t seen) {
 #endif
 }
 
-/// Whether *word is another number than `seen`, now or some 0.1 ms later.
+/// Whether *word is another number than `seen`, now or a moment later.
 static inline int changes_soon(const _Atomic uint32_t *word, uint32_t seen) {
   for (int i = 0; i < LOOKS; i++) {
     if (atomic_load_explicit(word, memory_order_acquire) != seen)
