@@ -54,7 +54,8 @@ extension ToolResult {
     }
   }
 
-  /// Weights that are brought anew take less memory and change nothing.
+  /// Weights that are brought anew take less memory and change nothing. Stored ones of 6 bits take
+  /// none at all.
   @Test func lessMemoryGivesTheSame() throws {
     try withTemporaryFolder { folder in
       var tiny = TinyCheckpoint()
@@ -72,7 +73,7 @@ extension ToolResult {
           #expect(result.output == expected.output && result.status == 0, "\(result.errors)")
           let plan = try Tool.run(["plan", path, "--json"] + memory)
           let weights = try #require(plan.json["weight_bytes"] as? Int)
-          #expect(weights < last, "\(codec) \(memory)")
+          #expect(codec == "stored" ? weights == 0 : weights < last, "\(codec) \(memory)")
           last = weights
         }
       }
