@@ -103,6 +103,7 @@ extension LoadBatch {
   }
 
   /// Makes ready; returns how many threads may take part.
+  @inline(never)
   private mutating func prepare(_ job: LoadJob) -> UInt32 {
     let able = staging > 0 ? job.room / staging : UInt64.max
     let parts = UInt32(clamping: min(able, UInt64(min(job.loader.threads, UInt32(count)))))
@@ -131,24 +132,35 @@ extension LoadBatch {
       let next = Int(curta_take(&batch.pointee.taken))
       guard next < batch.pointee.count else { return }
       let k = Int(batch.pointee.order[next])
-      do throws(CurtaError) { try batch.pointee.bring(k, loader) } catch {
+      do throws(CurtaError) { try bring(k, of: batch, &loader) } catch {
         batch.pointee.failed[k] = true
       }
     }
   }
 
-  /// Brings one tensor and fills its entry.
-  private func bring(_ k: Int, _ loader: Loader) throws(CurtaError) {
-    guard let job else { return }
-    var loader = loader
-    loader.next.end = try CheckedSize(job.start).plus(places[k])
-    (job.table + Int(tensors[k])).initialize(to: try loader.tensor(job.all[tensors[k]]))
+  /// Brings one tensor and fills its entry. Nothing is copied: the stack is short.
+  private static func bring(
+    _ k: Int, of batch: UnsafeMutablePointer<LoadBatch>, _ loader: inout Loader
+  ) throws(CurtaError) {
+    guard let all = batch.pointee.job?.all, let table = batch.pointee.job?.table,
+      let start = batch.pointee.job?.start
+    else { return }
+    let tensor = batch.pointee.tensors[k]
+    loader.next.end = try CheckedSize(start).plus(batch.pointee.places[k])
+    (table + Int(tensor)).initialize(to: try loader.tensor(all[tensor]))
   }
 
   /// When all threads are done: throws what the first tensor that is wrong throws.
   mutating func settle() throws(CurtaError) {
-    guard let job else { return }
-    for k in 0..<count where failed[k] { try bring(k, job.loader) }
+    for k in 0..<count where failed[k] { try bringAgain(k) }
+  }
+
+  @inline(never)
+  private mutating func bringAgain(_ k: Int) throws(CurtaError) {
+    guard var loader = job?.loader else { return }
+    try withUnsafeMutablePointer(to: &self) { batch throws(CurtaError) in
+      try LoadBatch.bring(k, of: batch, &loader)
+    }
   }
 }
 
