@@ -37,7 +37,8 @@ CURTA_AVXVNNI_INLINE __m256i begin_row(const curta_chunk *c, uint32_t n, const l
 }
 
 /// Adds u * q of the span at `row`, of the token the s-th.
-CURTA_AVXVNNI_INLINE __m256i span(__m256i lanes, const uint8_t *row, const laid_token *token, size_t s) {
+CURTA_AVXVNNI_INLINE __m256i span(__m256i lanes, const uint8_t *row, const laid_token *token,
+                                  size_t s) {
   __m256i u[2];
   two_sixes(row, u);
   lanes = _mm256_dpbusd_avx_epi32(lanes, u[0], load256(token->q + 64 * s));
