@@ -120,8 +120,8 @@ typedef struct curta_options {
   curta_decode_function zstd; // needed by files with zstd sections only
   void *zstd_context;
   uint64_t weight_limit; // bytes of weights in memory at most, decoded ones and those of the file
-                         // together; each step brings those beyond anew, a few ops' at a time, by
-                         // all threads. A limit below what runs counts as the least; default: none
+                         // together; each step brings those beyond anew, a few ops' at a time.
+                         // A limit below what runs counts as the least; default: none
   curta_prefetch_function prefetch; // called by steps for weights beyond the limit; may be NULL
   void *prefetch_context;
   curta_begin_function begin;   // with both, and several threads, weights beyond the limit are
